@@ -1,0 +1,86 @@
+#include "core/base/config_text.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
+#include "core/base/errors.h"
+
+namespace pscale {
+
+std::string toml_text(const std::string& value) {
+  std::string out = "\"";
+  for (const char c : value) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+          std::array<char, 8> code{};
+          std::snprintf(code.data(), code.size(), "\\u%04X", static_cast<unsigned>(c));
+          out += code.data();
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out + '"';
+}
+
+std::string toml_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  std::array<char, 40> digits{};
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+  PSCALE_CHECK(error == std::errc(), "a double in 40 characters");
+  std::string out(digits.data(), end);
+  if (out.find_first_of(".e") == std::string::npos) out += ".0";
+  return out;
+}
+
+std::string toml_text(bool value) { return value ? "true" : "false"; }
+std::string toml_text(int64_t value) { return cat(value); }
+
+int64_t edit_distance(std::string_view a, std::string_view b) {
+  // Three rows of the usual table: the swap looks two rows back.
+  std::vector<int64_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) last[j] = static_cast<int64_t>(j);
+  for (size_t i = 1; i <= a.size(); ++i) {
+    row[0] = static_cast<int64_t>(i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+    std::swap(before, last);
+    std::swap(last, row);
+  }
+  return last[b.size()];
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  const int64_t allowed = std::clamp<int64_t>(static_cast<int64_t>(word.size()) / 3, 2, 6);
+  std::string best;
+  int64_t best_distance = allowed + 1;
+  for (const std::string& candidate : candidates) {
+    const int64_t distance = edit_distance(word, candidate);
+    // A distance as long as the word itself is no likeness.
+    if (distance < best_distance && distance < static_cast<int64_t>(std::max(word.size(), candidate.size()))) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  if (!best.empty() || word.size() < 3) return best;
+  for (const std::string& candidate : candidates)
+    if (candidate.find(word) != std::string::npos ||
+        (candidate.size() >= 3 && word.find(candidate) != std::string_view::npos))
+      return candidate;
+  return best;
+}
+
+}  // namespace pscale
