@@ -1,0 +1,45 @@
+// The log of a run: one call per step writes metrics.jsonl, TensorBoard events, log.txt and the progress
+// display. Knows no MPI: rank 0 makes one, the other ranks none.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "launch/metrics/append_file.h"
+#include "launch/metrics/console.h"
+#include "launch/metrics/metrics_row.h"
+#include "launch/metrics/progress.h"
+#include "launch/metrics/tensorboard.h"
+
+namespace pscale {
+
+struct RunLogOptions {
+  std::filesystem::path folder;  ///< run.dir; made where missing
+  bool tensorboard = true;
+  int64_t max_steps = 0;
+  Console console;  ///< find_console() in programs
+};
+
+/// Seconds since 1970, wall clock.
+double wall_time();
+
+class RunLog {
+ public:
+  /// Appends to the files of an earlier run in the folder. Throws UserError that names what cannot be
+  /// written.
+  explicit RunLog(const RunLogOptions& options);
+
+  /// After every step. Only `logged` steps reach the files; the others move a terminal's progress line.
+  void step(const MetricsRow& row, bool logged);
+  /// A line for log.txt and the console.
+  void message(const std::string& text);
+
+ private:
+  AppendFile metrics_;
+  std::optional<TensorBoardWriter> tensorboard_;
+  RunProgress progress_;
+};
+
+}  // namespace pscale
