@@ -1,0 +1,153 @@
+#include "parallel/comm/mpi_world.h"
+
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+
+#include "core/base/errors.h"
+#include "parallel/comm/mpi_communicator.h"
+
+namespace pscale {
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+int number_from(std::initializer_list<const char*> names, int otherwise) {
+  for (const char* name : names)
+    if (const char* text = std::getenv(name)) return std::atoi(text);
+  return otherwise;
+}
+
+}  // namespace
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0, rank = -1;
+  MPI_Error_string(code, text, &length);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  throw InvariantError(__FILE__, __LINE__, cat("rank ", rank, ": ", call, ": ", text));
+}
+
+class ProgressThread::Job final : public Request::State {
+ public:
+  Job(std::function<void()> work, CommCounters& counters, CommKey key)
+      : work_(std::move(work)), counters_(&counters), key_(key), started_(now()) {}
+
+  void run() {
+    std::exception_ptr failure;
+    try {
+      work_();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    work_ = nullptr;
+    counters_->add_time(key_, now() - started_);
+    std::lock_guard lock(mutex_);
+    failure_ = failure;
+    done_ = true;
+    changed_.notify_all();
+  }
+
+  void wait() override {
+    const double before = now();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return done_; });
+    lock.unlock();
+    counters_->add_wait(key_, now() - before);
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  bool done() override {
+    std::lock_guard lock(mutex_);
+    return done_;
+  }
+
+ private:
+  std::function<void()> work_;
+  CommCounters* counters_;
+  CommKey key_;
+  double started_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+  std::exception_ptr failure_;
+};
+
+ProgressThread::ProgressThread() : thread_([this] { loop(); }) {}
+
+ProgressThread::~ProgressThread() {
+  {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  queued_.notify_all();
+  thread_.join();
+}
+
+Request ProgressThread::start(std::function<void()> job, CommCounters& counters, CommKey key) {
+  auto state = std::make_shared<Job>(std::move(job), counters, key);
+  {
+    std::lock_guard lock(mutex_);
+    jobs_.push_back(state);
+  }
+  queued_.notify_one();
+  return Request(state);
+}
+
+void ProgressThread::loop() {
+  for (;;) {
+    std::shared_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      queued_.wait(lock, [&] { return ending_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job->run();
+  }
+}
+
+MpiWorld::MpiWorld(int argc, char** argv) : exceptions_(std::uncaught_exceptions()) {
+  int provided = 0;
+  check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  if (provided < MPI_THREAD_SERIALIZED)
+    throw UserError("this MPI does not support MPI_THREAD_SERIALIZED; use an MPI built with thread support");
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  MPI_Comm node = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  check_mpi(MPI_Comm_size(node, &ranks_on_node_), "MPI_Comm_size");
+  check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
+  progress_ = std::make_unique<ProgressThread>();
+}
+
+MpiWorld::~MpiWorld() {
+  if (std::uncaught_exceptions() > exceptions_) {
+    // Other ranks may be inside a collective: their end must not be waited for.
+    return;
+  }
+  progress_.reset();
+  MPI_Finalize();
+}
+
+int launched_rank() { return number_from({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}, 0); }
+int launched_ranks() { return number_from({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 1); }
+
+std::unique_ptr<Mesh> make_mesh(MpiWorld& world, const Layout& layout, Transport transport) {
+  PSCALE_CHECK(layout.world() == world.size(), to_string(layout), " on ", world.size(), " ranks");
+  auto counters = std::make_unique<CommCounters>();
+  Mesh::Groups groups;
+  for (const AxisSet axes : layout.groups()) {
+    const int color = static_cast<int>(layout.members(axes, world.rank()).front());
+    groups[axes] = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, color, axes, world.progress(), *counters, transport);
+  }
+  return std::make_unique<Mesh>(layout, world.rank(), std::move(groups), std::move(counters));
+}
+
+}  // namespace pscale

@@ -1,0 +1,77 @@
+// MPI for the life of the program, and the thread that drives it.
+//
+// Collectives are jobs of one progress thread, which runs them one after the other in the order they were started. All
+// ranks start the same collectives in the same order, so one queue over all groups cannot deadlock. While ranks compute,
+// this thread moves the data: no computing thread ever calls MPI. It sleeps while it waits for other ranks.
+#pragma once
+
+#include <mpi.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "parallel/comm/communicator.h"
+#include "parallel/mesh/mesh.h"
+
+namespace pscale {
+
+/// Throws InvariantError naming the call, the rank and what MPI says, where `code` is not success.
+void check_mpi(int code, const char* call);
+
+class ProgressThread {
+ public:
+  ProgressThread();
+  ~ProgressThread();  ///< runs what is queued, then ends
+  ProgressThread(const ProgressThread&) = delete;
+  ProgressThread& operator=(const ProgressThread&) = delete;
+
+  /// Runs `job` after all earlier ones. Its time, and the time somebody waits for it, go to `counters` under `key`.
+  Request start(std::function<void()> job, CommCounters& counters, CommKey key);
+
+ private:
+  class Job;
+  void loop();
+  std::mutex mutex_;
+  std::condition_variable queued_;
+  std::deque<std::shared_ptr<Job>> jobs_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+/// How ranks of one machine talk. `automatic` takes shared memory where all ranks of a group are on one machine.
+enum class Transport : uint8_t { automatic, mpi, shared };
+
+class MpiWorld {
+ public:
+  MpiWorld(int argc, char** argv);
+  /// Finalizes MPI; after an exception it does not, so that mpirun ends the other ranks.
+  ~MpiWorld();
+  MpiWorld(const MpiWorld&) = delete;
+  MpiWorld& operator=(const MpiWorld&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  int ranks_on_node() const { return ranks_on_node_; }
+  ProgressThread& progress() { return *progress_; }
+
+ private:
+  int rank_ = 0, size_ = 1, ranks_on_node_ = 1;
+  int exceptions_;
+  std::unique_ptr<ProgressThread> progress_;
+};
+
+/// Communicators for every group of the layout. `layout` covers all ranks of the world. Collective. The world must
+/// outlive the mesh.
+std::unique_ptr<Mesh> make_mesh(MpiWorld& world, const Layout& layout, Transport transport = Transport::automatic);
+
+/// Rank and ranks of the launcher (mpirun, srun) as the environment tells, without starting MPI; 0 and 1 where there is
+/// none.
+int launched_rank();
+int launched_ranks();
+
+}  // namespace pscale
