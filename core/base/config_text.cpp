@@ -63,24 +63,42 @@ int64_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+namespace {
+
+/// Whether two keys share a word of three letters or more: batch_size and global_batch.
+bool share_a_word(std::string_view a, std::string_view b) {
+  const auto words = [](std::string_view text) {
+    std::vector<std::string_view> parts;
+    while (!text.empty()) {
+      const size_t end = std::min(text.find('_'), text.size());
+      if (end >= 3) parts.push_back(text.substr(0, end));
+      text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return parts;
+  };
+  const auto in_a = words(a), in_b = words(b);
+  return std::find_first_of(in_a.begin(), in_a.end(), in_b.begin(), in_b.end()) != in_a.end();
+}
+
+}  // namespace
+
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
-  const int64_t allowed = std::clamp<int64_t>(static_cast<int64_t>(word.size()) / 3, 2, 6);
-  std::string best;
-  int64_t best_distance = allowed + 1;
+  const int64_t allowed =
+      word.size() < 4 ? 1 : std::clamp<int64_t>(static_cast<int64_t>(word.size()) / 3, 2, 6);
+  std::string best, related;
+  int64_t best_distance = allowed + 1, related_distance = 0;
   for (const std::string& candidate : candidates) {
     const int64_t distance = edit_distance(word, candidate);
-    // A distance as long as the word itself is no likeness.
-    if (distance < best_distance && distance < static_cast<int64_t>(std::max(word.size(), candidate.size()))) {
+    if (distance < best_distance) {
       best = candidate;
       best_distance = distance;
     }
+    if (share_a_word(word, candidate) && (related.empty() || distance < related_distance)) {
+      related = candidate;
+      related_distance = distance;
+    }
   }
-  if (!best.empty() || word.size() < 3) return best;
-  for (const std::string& candidate : candidates)
-    if (candidate.find(word) != std::string::npos ||
-        (candidate.size() >= 3 && word.find(candidate) != std::string_view::npos))
-      return candidate;
-  return best;
+  return best.empty() ? related : best;
 }
 
 }  // namespace pscale

@@ -10,7 +10,8 @@ namespace pscale {
 
 /// A TOML string in double quotes, with escapes.
 std::string toml_text(const std::string& value);
-/// The shortest number that reads back as the same double, with a point or an exponent: 0.0003, 1e-08, 10000.0.
+/// The shortest number that reads back as the same double, with a point or an exponent: 0.0003, 1e-08,
+/// 10000.0.
 std::string toml_text(double value);
 std::string toml_text(bool value);
 std::string toml_text(int64_t value);
@@ -18,8 +19,9 @@ std::string toml_text(int64_t value);
 /// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours, each 1.
 int64_t edit_distance(std::string_view a, std::string_view b);
 
-/// The candidate nearest to `word` where it is near enough to be a slip (a third of the word, at least 2 and at most
-/// 6 edits) or one contains the other; else empty. The first of equals.
+/// The candidate nearest to `word` where it is near enough to be a slip (a third of the word, at least 2 and
+/// at most 6 edits; 1 below four letters), else the nearest that shares a word between underscores; else
+/// empty. The first of equals.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace pscale

@@ -1,6 +1,8 @@
 // The only file that includes toml++.
-#include <sstream>
 #include <toml++/toml.h>
+
+#include <algorithm>
+#include <sstream>
 
 #include "core/base/config_value.h"
 #include "core/base/errors.h"
@@ -47,8 +49,9 @@ ConfigValue convert(const toml::node& node, const std::string& source) {
 }
 
 bool is_bare_key(std::string_view key) {
-  return !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
-                             std::string_view::npos;
+  return !key.empty() &&
+         key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+             std::string_view::npos;
 }
 
 std::string trimmed(std::string_view text) {
@@ -65,10 +68,12 @@ ConfigValue override_value(const std::string& argument, const std::string& typed
     ConfigValue whole = convert(parsed, "command line");
     // A date is text here: there is no key that wants one.
     const toml::node* node = parsed.get("x");
-    if (!node->is_date() && !node->is_time() && !node->is_date_time()) value.data = std::move(whole.table()->find("x")->data);
+    if (!node->is_date() && !node->is_time() && !node->is_date_time())
+      value.data = std::move(whole.table()->find("x")->data);
   } catch (const toml::parse_error& error) {
     if (std::string_view("\"'[{").find(typed.front()) != std::string_view::npos)
-      throw UserError(cat("command line: ", argument, ": the value is not well-formed TOML: ", error.description()));
+      throw UserError(
+          cat("command line: ", argument, ": the value is not well-formed TOML: ", error.description()));
   }
   return value;
 }
@@ -96,7 +101,8 @@ ConfigTable parse_toml(const std::string& text, const std::string& source) {
 
 ConfigTable parse_override(const std::string& argument) {
   const auto malformed = [&](const char* why) {
-    return UserError(cat("command line: \"", argument, "\" ", why, "; write section.key=value, such as train.max_steps=100"));
+    return UserError(cat("command line: \"", argument, "\" ", why,
+                         "; write section.key=value, such as train.max_steps=100"));
   };
   const size_t equals = argument.find('=');
   if (equals == std::string::npos) throw malformed("has no '='");

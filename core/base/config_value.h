@@ -1,5 +1,6 @@
-// A configuration value with the place it was written at: what TOML, JSON and the command line are turned into before
-// any of it is understood. The typed reader (core/base/config_read.h) is its user; sections never see it.
+// A configuration value with the place it was written at: what TOML, JSON and the command line are turned
+// into before any of it is understood. The typed reader (core/base/config_read.h) is its user; sections never
+// see it.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +70,8 @@ void merge(ConfigTable& earlier, const ConfigTable& later);
 ConfigTable parse_toml(const std::string& text, const std::string& source);
 
 /// Parses a `section.key=value` of the command line: the value is TOML, and text where it is not.
-/// Throws UserError where there is no section, key or `=`, or where a quoted text, list or table is not well-formed.
+/// Throws UserError where there is no section, key or `=`, or where a quoted text, list or table is not
+/// well-formed.
 ConfigTable parse_override(const std::string& argument);
 
 /// A JSON object. Throws UserError where `json` is none.

@@ -1,0 +1,206 @@
+#include "launch/run_config.h"
+
+#include <algorithm>
+
+#include "core/base/errors.h"
+
+namespace pscale {
+
+void RunConfig::describe(ConfigSection& section) {
+  section.add("dir", dir, "Folder that the run writes to");
+  section.add("seed", seed, "Seed of the new weights and of the order of the samples", at_least(0));
+  section.add("device", device, "Where tensors are kept and computed", one_of({"cpu", "cuda"}));
+  section.add("threads", threads, "Threads of each rank; 0: the machine's cores / the ranks on it",
+              at_least(0));
+}
+
+void TrainConfig::describe(ConfigSection& section) {
+  section.add("max_steps", max_steps, "Optimizer steps of the whole run", at_least(1));
+  section.add("global_batch", global_batch, "Sequences of a step, whatever the layout", at_least(1));
+  section.add("micro_batch", micro_batch, "Sequences of a data rank at a time", at_least(1));
+  section.add("sequence_length", sequence_length, "Tokens of a sequence", at_least(1));
+  section.add("dtype", dtype,
+              "Type of weights and activations; sums and bfloat16's master weights are float32",
+              one_of({"float32", "bfloat16"}));
+  section.add("recompute", recompute, "What backward computes again instead of keeping it",
+              one_of({"none", "attention", "block"}));
+  section.add("freeze_pretrained", freeze_pretrained,
+              "Train only what ParScale adds: prefix, aggregation, cross-replica norm and attention");
+  section.add("init_from", init_from, "Where the weights come from; empty: new ones");
+  section.add("max_skipped_steps", max_skipped_steps,
+              "Steps in a row that may be skipped for a loss or gradient that is not finite", at_least(0));
+  section.add("bucket_mb", bucket_mb, "MiB of gradients that are reduced together", between(1, 65536));
+}
+
+void LogConfig::describe(ConfigSection& section) {
+  section.add("interval", interval, "Steps between two lines of metrics", at_least(1));
+  section.add("tensorboard", tensorboard, "Whether to write TensorBoard events");
+  section.add("peak_flops", peak_flops,
+              "FLOP/s of all ranks together that mfu is held against; none: measured", above(0));
+}
+
+std::vector<ConfigSection> Config::sections() {
+  std::vector<ConfigSection> all;
+  all.emplace_back("run");
+  run.describe(all.back());
+  all.emplace_back("model");
+  model.describe_model(all.back());
+  all.emplace_back("parscale");
+  model.describe_parscale(all.back());
+  all.emplace_back("parallel");
+  parallel.describe(all.back());
+  all.emplace_back("train");
+  train.describe(all.back());
+  all.emplace_back("optimizer");
+  optimizer.describe(all.back());
+  all.emplace_back("data");
+  data.describe(all.back());
+  all.emplace_back("log");
+  log.describe(all.back());
+  return all;
+}
+
+namespace {
+
+/// Keys of the original project and of transformers' TrainingArguments, which it took them from.
+ConfigHints hints() {
+  ConfigHints hints;
+  const auto renamed = [&](const char* key, const char* here) {
+    hints.renamed[cat("training.", key)] = here;
+  };
+  renamed("base_model", "train.init_from");
+  renamed("dataset", "data.train");
+  renamed("output_dir", "run.dir");
+  renamed("seed", "run.seed");
+  renamed("max_length", "train.sequence_length");
+  renamed("max_steps", "train.max_steps");
+  renamed("per_device_train_batch_size", "train.micro_batch");
+  renamed("train_batch_size", "train.global_batch");
+  renamed("bf16", "train.dtype");
+  renamed("gradient_checkpointing", "train.recompute");
+  renamed("freeze_pretrained", "train.freeze_pretrained");
+  renamed("learning_rate", "optimizer.learning_rate");
+  renamed("lr_scheduler_type", "optimizer.schedule");
+  renamed("warmup_steps", "optimizer.warmup_steps");
+  renamed("weight_decay", "optimizer.weight_decay");
+  renamed("adam_beta1", "optimizer.beta1");
+  renamed("adam_beta2", "optimizer.beta2");
+  renamed("adam_epsilon", "optimizer.eps");
+  renamed("max_grad_norm", "optimizer.grad_clip");
+  renamed("logging_steps", "log.interval");
+  renamed("eval_steps", "data.validation_interval");
+  // What people type from habit.
+  hints.renamed["optimizer.lr"] = "optimizer.learning_rate";
+  hints.renamed["train.batch_size"] = "train.global_batch";
+  hints.renamed["parallel.tp"] = "parallel.tensor";
+  hints.renamed["parallel.dp"] = "parallel.data";
+  hints.notes["checkpoint"] = "this version writes no checkpoints; take the section out";
+  for (const char* key : {"training.save_steps", "training.save_total_limit"})
+    hints.notes[key] = "this version writes no checkpoints; take the key out";
+  for (const char* section : {"training", "train"})
+    hints.notes[cat(section, ".gradient_accumulation_steps")] =
+        "accumulation is train.global_batch / (train.micro_batch * data ranks); set train.global_batch";
+  return hints;
+}
+
+void check(const Config& c, std::vector<std::string>& problems) {
+  c.model.check(c.origins, problems);
+  c.optimizer.check(c.train.max_steps, c.origins, problems);
+  check_start(c, problems);
+#ifndef PSCALE_CUDA
+  if (c.run.device == "cuda")
+    problems.push_back(
+        cat(c.origins.name("run.device"), " = \"cuda\": this build has no CUDA; set run.device = \"cpu\""));
+#endif
+  if (c.run.dir.empty()) problems.push_back(cat(c.origins.name("run.dir"), " is empty; name a folder"));
+  if (c.parallel.data == 0) return;
+  try {
+    accumulation_steps(c, c.parallel.data);
+  } catch (const UserError& uneven) {
+    problems.insert(problems.end(), uneven.problems().begin(), uneven.problems().end());
+  }
+}
+
+std::vector<std::string> warnings_of(const Config& c) {
+  std::vector<std::string> warnings = c.model.warnings();
+  if (c.train.sequence_length > c.model.max_position_embeddings)
+    warnings.push_back(
+        cat("train.sequence_length = ", c.train.sequence_length,
+            " is longer than model.max_position_embeddings = ", c.model.max_position_embeddings));
+  if (c.optimizer.warmup_steps >= c.train.max_steps)
+    warnings.push_back(cat("optimizer.warmup_steps = ", c.optimizer.warmup_steps, " and train.max_steps = ",
+                           c.train.max_steps, ": the warm-up fills the whole run"));
+  return warnings;
+}
+
+}  // namespace
+
+void check_start(const Config& c, std::vector<std::string>& problems) {
+  const TrainConfig& train = c.train;
+  if (!train.init_from.empty())
+    problems.push_back(cat(c.origins.name("train.init_from"),
+                           " is not supported by this version, which starts from new weights; take it out"));
+  if (!train.freeze_pretrained) return;
+  if (train.init_from.empty())
+    problems.push_back(
+        cat(c.origins.name("train.freeze_pretrained"),
+            " = true needs pretrained weights from train.init_from; without them the frozen part would "
+            "stay random"));
+  if (c.model.parscale_n == 1 && c.model.parscale_n_tokens == 0)
+    problems.push_back(
+        cat(c.origins.name("train.freeze_pretrained"),
+            " = true with parscale.parscale_n = 1 and parscale.parscale_n_tokens = 0 leaves nothing to "
+            "train; turn it off or add replicas or a prefix"));
+}
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  Config config;
+  std::vector<std::string> problems;
+  ConfigTable values = read_config_file(path, problems);
+  // Where a file is missing or malformed, nothing can be said about the keys it may have had.
+  const bool complete = problems.empty();
+  for (const std::string& argument : overrides) {
+    try {
+      merge(values, parse_override(argument));
+    } catch (const UserError& malformed) {
+      problems.insert(problems.end(), malformed.problems().begin(), malformed.problems().end());
+    }
+  }
+  read_sections(config.sections(), values, hints(), config.origins, problems, complete);
+  if (!complete) throw UserError(std::move(problems));
+  config.model.complete(config.origins);
+  std::vector<std::string> broken;
+  check(config, broken);
+  for (std::string& problem : broken)
+    if (!config.origins.doubts(problem)) problems.push_back(std::move(problem));
+  if (!problems.empty()) throw UserError(std::move(problems));
+  config.warnings = warnings_of(config);
+  return config;
+}
+
+std::string to_toml(const Config& config) {
+  Config copy = config;
+  return config_toml(copy.sections());
+}
+
+int64_t accumulation_steps(const Config& config, int64_t data_ranks) {
+  const int64_t global = config.train.global_batch, micro = config.train.micro_batch;
+  PSCALE_CHECK(data_ranks >= 1, data_ranks, " data ranks");
+  const int64_t together = micro * data_ranks;
+  if (global % together == 0) return global / together;
+
+  std::vector<int64_t> globals, micros;
+  if (global > together) globals.push_back(global / together * together);
+  globals.push_back((global / together + 1) * together);
+  if (global % data_ranks == 0)
+    for (int64_t m = 1; m <= global / data_ranks; ++m)
+      if (global / data_ranks % m == 0) micros.push_back(m);
+  throw UserError(cat(config.origins.name("train.global_batch"), " = ", global,
+                      " must be a multiple of train.micro_batch * data ranks = ", micro, " * ", data_ranks,
+                      "; nearest train.global_batch: ", join(globals, " or "),
+                      micros.empty() ? cat("; no train.micro_batch fits, because ", data_ranks,
+                                           " data ranks do not divide ", global)
+                                     : cat("; train.micro_batch that fit: ", join(micros, ", "))));
+}
+
+}  // namespace pscale
