@@ -21,7 +21,7 @@ struct MatmulArgs {
 };
 
 struct MatmulKernels {
-  void (*matmul)(const MatmulArgs& args);
+  Kernel<void(const MatmulArgs& args)> matmul;
 };
 
 enum class Transpose : bool { no, yes };

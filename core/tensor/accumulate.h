@@ -8,11 +8,11 @@ namespace pscale {
 
 struct AccumulateKernels {
   /// into[i] += part[i], rows by rows. Sums are kept in into's type (float32 for bfloat16, rounded once).
-  void (*accumulate)(DType into_type, void* into, int64_t into_stride, DType part_type, const void* part,
-                     int64_t part_stride, int64_t rows, int64_t columns);
+  Kernel<void(DType into_type, void* into, int64_t into_stride, DType part_type, const void* part,
+                     int64_t part_stride, int64_t rows, int64_t columns)> accumulate;
   /// into[i] = part[i]
-  void (*convert)(DType into_type, void* into, int64_t into_stride, DType part_type, const void* part,
-                  int64_t part_stride, int64_t rows, int64_t columns);
+  Kernel<void(DType into_type, void* into, int64_t into_stride, DType part_type, const void* part,
+                  int64_t part_stride, int64_t rows, int64_t columns)> convert;
 };
 
 /// into += part. Same shape; any floating dtypes and row strides.

@@ -22,6 +22,12 @@ Device Device::cpu(Isa isa) {
   return Device(DeviceKind::cpu, isa, 0, std::make_unique<CachingAllocator>(host_memory()));
 }
 
+Device Device::planning() {
+  Device device(DeviceKind::cpu, Isa::avx2, 0, std::make_unique<CachingAllocator>(host_memory()));
+  device.plans_only_ = true;
+  return device;
+}
+
 #ifndef PSCALE_CUDA
 void throw_without_cuda() {
   throw UserError("run.device = \"cuda\": this program was built without CUDA; use run.device = \"cpu\"");
@@ -30,6 +36,7 @@ Device Device::cuda(int) { throw_without_cuda(); }
 #endif
 
 std::string Device::name() const {
+  if (plans_only_) return "plan";
   if (kind_ == DeviceKind::cuda) return cat("cuda:", index_);
   return isa_ == Isa::avx512 ? "cpu (AVX-512)" : "cpu (AVX2)";
 }

@@ -23,11 +23,16 @@ class Device {
   /// CUDA device `index`. Throws UserError in a build without CUDA.
   static Device cuda(int index);
 
+  /// A device that only plans: tensors take address space but, untouched, no memory; kernels do nothing. The allocator
+  /// counts as if they did. What `--dry-run` runs on.
+  static Device planning();
+
   Device(Device&&) = default;
 
   DeviceKind kind() const { return kind_; }
   Isa isa() const { return isa_; }
   int index() const { return index_; }
+  bool plans_only() const { return plans_only_; }
   CachingAllocator& allocator() const { return *allocator_; }
   /// Waits until all kernels given to this device have ended. Nothing to do on CPU.
   void synchronize() const {}
@@ -39,6 +44,7 @@ class Device {
   DeviceKind kind_;
   Isa isa_;
   int index_;
+  bool plans_only_ = false;
   std::unique_ptr<CachingAllocator> allocator_;
 };
 

@@ -94,12 +94,14 @@ Tensor Tensor::columns(int64_t start, int64_t length) const {
 
 void Tensor::fill_zero() const {
   PSCALE_CHECK(contiguous(), "fill of a strided view");
+  if (device().plans_only()) return;
   std::memset(address(), 0, static_cast<size_t>(bytes()));
 }
 
 void Tensor::copy_from(const Tensor& source) const {
   PSCALE_CHECK(shape_ == source.shape_ && dtype_ == source.dtype_, to_string(shape_), " ", name_of(dtype_), " from ",
                to_string(source.shape_), " ", name_of(source.dtype_));
+  if (device().plans_only()) return;
   const int64_t width = size_of(dtype_);
   char* to = static_cast<char*>(address());
   const char* from = static_cast<const char*>(source.address());
