@@ -60,6 +60,12 @@ void Tape::backward(const Var& result, Tensor seed) {
   }
 }
 
+Var stop_gradient(Tape& tape, const Var& x) {
+  const Var* const input = &x;
+  tape.op(std::vector<Tensor>{}, std::span(&input, 1), [](std::vector<Tensor>) {});
+  return constant(x.value());
+}
+
 Var leaf(Tensor value) {
   auto gradient = std::make_shared<Gradient>(value.device(), value.shape(), value.dtype());
   return Var(std::move(value), std::move(gradient));

@@ -57,6 +57,10 @@ class Tape {
   std::vector<Node> nodes_;
 };
 
+/// x's value without its gradient, for what is known to have none. The use still counts, so that a parameter used only so
+/// is complete in time.
+Var stop_gradient(Tape& tape, const Var& x);
+
 /// A value without a gradient.
 inline Var constant(Tensor value) { return Var(std::move(value)); }
 /// A value whose gradient is wanted, for tests and for the inputs of a recomputed block.

@@ -8,6 +8,7 @@ namespace pscale {
 
 CrossReplicaLayer::CrossReplicaLayer(int layer, const ModelConfig& config, ParameterSet& parameters)
     : config_(&config),
+      identical_(layer == 0),
       projections_(cat("model.layers.", layer, ".cross_replica_attn"), config, true, true, parameters) {}
 
 Var CrossReplicaLayer::operator()(Tape& tape, const Var& x, const Stream& stream) const {
@@ -21,12 +22,21 @@ Var CrossReplicaLayer::operator()(Tape& tape, const Var& x, const Stream& stream
                                                                                   : RotaryLayout::half};
     return rotary_in_place(tape, std::move(y), spec, stream.replica_rotary, stream.row_replicas);
   };
+  // Some gradients are zero by mathematics; left to rounding, Adam would turn their noise into steps of full size. Where
+  // nothing rotates the keys, their bias shifts all scores of a query alike. Where the replicas are still identical, any
+  // softmax gives the same output, so queries and keys do not matter.
+  LinearWeights k_weights = projections_.k(tape), q_weights = projections_.q();
+  if (identical_ || !config_->enable_replica_rope) k_weights.bias = stop_gradient(tape, k_weights.bias);
+  if (identical_) {
+    k_weights.weight = stop_gradient(tape, k_weights.weight);
+    q_weights = {stop_gradient(tape, q_weights.weight), stop_gradient(tape, q_weights.bias)};
+  }
   ColumnInput in(tape, x, stream.mesh->group(Axis::tensor));
-  Var kv = rotate(in.linear(tape, {projections_.k(tape), projections_.v(tape)}), split.kv_heads);
+  Var kv = rotate(in.linear(tape, {k_weights, projections_.v(tape)}), split.kv_heads);
   kv = reshape(tape, kv, {1, kv.size(0), kv.size(1), kv.size(2)});
   Pending gathering =
       all_gather_start(tape, kv, stream.mesh->group(Axis::replica), Purpose{"cross_replica_kv"});
-  const Var q = rotate(in.linear(tape, {projections_.q()}), split.heads);
+  const Var q = rotate(in.linear(tape, {q_weights}), split.heads);
   kv = wait(tape, std::move(gathering));
   const Var out = cross_replica_attention(
       tape, q, kv,

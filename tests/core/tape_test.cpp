@@ -87,6 +87,18 @@ TEST(Tape, ReportsTheLastUseOfAParameter) {
   EXPECT_EQ(completed, 1);
 }
 
+TEST(Tape, StopGradientCountsTheUse) {
+  const Device cpu = Device::cpu();
+  const Var x = leaf(Tensor::of(cpu, {1}, DType::float64, {2})), y = leaf(Tensor::of(cpu, {1}, DType::float64, {3}));
+  int completed = 0;
+  x.gradient()->on_complete([&] { ++completed; });
+  Tape tape;
+  tape.backward(sum_with_self(tape, stop_gradient(tape, x), square(tape, y)));
+  EXPECT_EQ(completed, 1);
+  EXPECT_FALSE(x.gradient()->defined());
+  EXPECT_EQ(y.gradient()->value().item(), 6);
+}
+
 TEST(Recompute, GivesTheSameGradientsAndKeepsOnlyItsInput) {
   const Device cpu = Device::cpu();
   const auto block = [](Tape& tape, const Var& in) { return square(tape, square(tape, square(tape, in))); };
