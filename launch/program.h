@@ -1,0 +1,18 @@
+// The frame of every program: turns exceptions into `error:` lines and exit codes. Only main calls it.
+#pragma once
+
+#include <functional>
+
+namespace pscale {
+
+constexpr int kExitDone = 0, kExitFailed = 1, kExitUserError = 2, kExitRunAgain = 75;
+
+/// Runs `body` and returns the exit code: what `body` returns; 2 after a UserError, with one `error:` line on
+/// standard error per problem; 1 after anything else.
+///
+/// Under a launcher rank 0 prints. The other ranks wait for the launcher to end them, because the same error
+/// mostly stops all ranks; one that is still there after a few seconds had an error of its own and prints it
+/// with its rank.
+int run_program(const std::function<int()>& body);
+
+}  // namespace pscale

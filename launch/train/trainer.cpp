@@ -1,0 +1,221 @@
+#include "launch/train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "core/ops/matmul.h"
+#include "launch/metrics/peak_flops.h"
+
+namespace pscale {
+
+namespace {
+
+constexpr Purpose kReport{"report"};
+constexpr Purpose kValidation{"validation"};
+constexpr int64_t kPeakSize = 1024;  // of the square products the peak is measured with
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Validation takes its part from the training files unless it has files of its own.
+double held_out(const DataConfig& data) {
+  return data.validation_interval > 0 && !data.validation ? data.validation_fraction : 0;
+}
+
+/// FLOP/s of this rank's share of the machine, measured on all ranks at once.
+std::optional<double> measured_peak(const Device& device, DType dtype) {
+  const DType type = dtype == DType::float64 ? DType::float64 : DType::float32;
+  const Tensor a = Tensor::zeros(device, {kPeakSize, kPeakSize}, type), b = Tensor::zeros(device, {kPeakSize, kPeakSize}, type);
+  const Tensor c = Tensor::zeros(device, {kPeakSize, kPeakSize}, type);
+  return measure_peak_flops(
+      [&] {
+        matmul(a, Transpose::no, b, Transpose::no, c, false);
+        device.synchronize();
+      },
+      2.0 * kPeakSize * kPeakSize * kPeakSize);
+}
+
+}  // namespace
+
+/// Time and waits since the last logged step.
+struct Trainer::Clock {
+  double last = seconds_now();
+  double waited = 0;      // seconds the trainer waited for collectives, at `last`
+  double data_wait = 0;   // seconds spent on making batches since `last`
+  int64_t last_step = 0;
+};
+
+TrainingOptions training_options(const Config& config) {
+  TrainingOptions options;
+  options.dtype = config.train.dtype == "bfloat16" ? DType::bfloat16 : DType::float32;
+  options.recompute = config.train.recompute == "block"       ? Recompute::block
+                      : config.train.recompute == "attention" ? Recompute::attention
+                                                              : Recompute::none;
+  options.freeze_pretrained = config.train.freeze_pretrained;
+  options.bucket_bytes = config.train.bucket_mb << 20;
+  options.optimizer = config.optimizer;
+  return options;
+}
+
+Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh)
+    : config_(&config),
+      device_(&device),
+      mesh_(&mesh),
+      plan_{.global_batch = config.train.global_batch,
+            .micro_batch = config.train.micro_batch,
+            .data_ranks = mesh.layout().data,
+            .data_rank = mesh.coordinates().data,
+            .length = config.train.sequence_length},
+      train_(config.data.train, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
+             {DataSplit::Part::train, held_out(config.data)}),
+      training_(device, mesh, config.model, training_options(config)) {
+  if (config.data.validation_interval > 0) {
+    validation_.emplace(config.data.validation.value_or(config.data.train), config.train.sequence_length,
+                        static_cast<uint64_t>(config.run.seed),
+                        DataSplit{DataSplit::Part::validation, config.data.validation ? 1 : held_out(config.data)});
+  }
+  if (train_.vocabulary() > config.model.vocab_size)
+    throw UserError(cat(config.data.train, ": its tokens need a vocabulary of ", train_.vocabulary(),
+                        ", but model.vocab_size = ", config.model.vocab_size));
+  plan_.multiple = training_.model().token_multiple();
+  training_.initialize(static_cast<uint64_t>(config.run.seed));
+
+  Communicator& world = mesh.group(AxisSet::all());
+  if (config.log.peak_flops) {
+    peak_flops_ = config.log.peak_flops;
+  } else {
+    double peak = measured_peak(device, training_.parameters().dtype()).value_or(0);
+    world.all_reduce(&peak, 1, DType::float64, Reduction::sum, kReport).wait();
+    if (peak > 0) peak_flops_ = peak;
+  }
+  device.allocator().reset_peaks();
+
+  std::string failure;
+  if (world.rank() == 0) {
+    try {
+      const std::filesystem::path folder = config.run.dir;
+      log_.emplace(RunLogOptions{.folder = folder,
+                                 .tensorboard = config.log.tensorboard,
+                                 .max_steps = config.train.max_steps,
+                                 .console = find_console()});
+      std::ofstream(folder / "config.toml") << to_toml(config);
+    } catch (const std::exception& e) {
+      failure = e.what();
+    }
+  }
+  int32_t failed = failure.empty() ? 0 : 1;
+  world.all_reduce(&failed, 1, DType::int32, Reduction::max, kReport).wait();
+  if (failed != 0) throw UserError(failure.empty() ? "rank 0 could not open run.dir" : failure);
+}
+
+void Trainer::say(const std::string& text) {
+  if (log_) log_->message(text);
+}
+
+std::optional<double> Trainer::validate() {
+  if (!validation_) return std::nullopt;
+  const int64_t samples =
+      std::min<int64_t>(config_->data.validation_samples, static_cast<int64_t>(validation_->samples_per_epoch()));
+  BatchPlan plan = plan_;
+  plan.micro_batch = 1;
+  plan.global_batch = plan.data_ranks;
+  double sums[2] = {0, 0};  // loss, targets
+  for (int64_t first = 0; first < samples; first += plan.data_ranks) {
+    const int64_t round = first / plan.data_ranks;
+    const bool mine = first + plan.data_rank < samples;
+    // All ranks of one data coordinate take the same branch; the collectives inside are theirs alone.
+    if (!mine) continue;
+    for (const Batch& batch : step_batches(*validation_, plan, round, *device_)) {
+      const double loss = training_.evaluate(batch);
+      if (mesh_->coordinates().replica == 0 && mesh_->coordinates().tensor == 0) {
+        sums[0] += loss;
+        sums[1] += static_cast<double>(batch.counted);
+      }
+    }
+  }
+  mesh_->group(AxisSet::all()).all_reduce(sums, 2, DType::float64, Reduction::sum, kValidation).wait();
+  return sums[0] / sums[1];
+}
+
+void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool logged) {
+  const double now = seconds_now();
+  const double steps = static_cast<double>(step - clock.last_step);
+  const int64_t tokens_each = config_->train.global_batch * config_->train.sequence_length;
+  MetricsRow row;
+  row.step = step;
+  row.time = wall_time();
+  row.tokens = step * tokens_each;
+  row.loss = result.loss;
+  row.grad_norm = result.gradient_norm;
+  row.learning_rate =
+      config_->optimizer.learning_rate *
+      learning_rate_factor(config_->optimizer.schedule_config(config_->train.max_steps), step);
+  row.step_seconds = (now - clock.last) / steps;
+  row.tokens_per_second = static_cast<double>(tokens_each) / row.step_seconds;
+  row.model_flops_per_second =
+      row.tokens_per_second * model_flops_per_token(config_->model, config_->train.sequence_length);
+  row.mfu = model_flops_utilization(row.model_flops_per_second, peak_flops_);
+  row.validation_loss = validation_loss_;
+  if (skipped_ > 0) row.skipped_steps = skipped_;
+  if (logged) {
+    double peak = static_cast<double>(device_->allocator().stats().peak + mesh_->communication_bytes());
+    mesh_->group(AxisSet::all()).all_reduce(&peak, 1, DType::float64, Reduction::max, kReport).wait();
+    row.memory_peak_bytes = static_cast<int64_t>(peak);
+    const double waited = mesh_->counters().seconds_waited();
+    row.communication_wait_seconds = (waited - clock.waited) / steps;
+    row.data_wait_seconds = clock.data_wait / steps;
+    if (result.blend.tokens > 0) {
+      row.replica_share_entropy = result.blend.entropy / static_cast<double>(result.blend.tokens);
+      row.replica_cosine = result.blend.cosine / static_cast<double>(result.blend.tokens);
+    }
+    validation_loss_.reset();
+    clock.waited = waited;
+    clock.data_wait = 0;
+    clock.last = now;
+    clock.last_step = step;
+  }
+  if (log_) log_->step(row, logged);
+}
+
+void Trainer::run() {
+  const int64_t max_steps = config_->train.max_steps;
+  const ScheduleConfig schedule = config_->optimizer.schedule_config(max_steps);
+  say(cat("layout ", to_string(mesh_->layout()), " (data x replica x tensor), ", plan_.accumulate(),
+          " micro-batches a step, ", train_.samples_per_epoch(), " samples an epoch"));
+  for (const std::string& warning : config_->warnings) say("warning: " + warning);
+  Clock clock;
+  for (int64_t step = 1; step <= max_steps; ++step) {
+    const double before = seconds_now();
+    const std::vector<Batch> batches = step_batches(train_, plan_, step - 1, *device_);
+    clock.data_wait += seconds_now() - before;
+    const int64_t targets = plan_.global_batch * plan_.length;
+    const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
+    const double rate = config_->optimizer.learning_rate * learning_rate_factor(schedule, step);
+    const StepResult result =
+        training_.step(batches, targets, rate, logged && config_->model.parscale_n > 1);
+    if (result.skipped) {
+      ++skipped_;
+      ++skipped_in_a_row_;
+      const int64_t first = (step - 1) * plan_.global_batch;
+      say(cat("step ", step, ": loss ", result.loss, ", gradient norm ", result.gradient_norm,
+              ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
+      if (skipped_in_a_row_ > config_->train.max_skipped_steps)
+        throw UserError(cat("step ", step, ": ", skipped_in_a_row_, " updates in a row had a loss or gradient that is "
+                            "not finite (train.max_skipped_steps = ", config_->train.max_skipped_steps,
+                            "); lower optimizer.learning_rate, or look at the samples named in log.txt"));
+    } else {
+      skipped_in_a_row_ = 0;
+    }
+    const int64_t interval = config_->data.validation_interval;
+    const bool validated = interval > 0 && (step % interval == 0 || step == max_steps);
+    if (validated) validation_loss_ = validate();
+    report(step, result, clock, logged || validated);
+  }
+  say(cat("done after ", max_steps, " steps, state ", std::hex, training_.optimizer().state_hash()));
+}
+
+}  // namespace pscale
