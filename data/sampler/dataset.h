@@ -1,0 +1,63 @@
+// Training and validation samples from token files. The trainer asks for sample i; which i is whose is not
+// known here.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "data/token_file/token_file.h"
+
+namespace pscale {
+
+/// Which documents of the token files samples are made of. Of N documents the last ceil(fraction * N) are for
+/// validation, at least one; with fraction 0, none; with fraction 1, all. Neither the sequence length nor the
+/// seed moves the border.
+struct DataSplit {
+  enum class Part : uint8_t { train, validation };
+  Part part = Part::train;
+  double validation_fraction = 0;  ///< in [0, 1]
+};
+
+class TokenDataset {
+ public:
+  /// `prefix`: token files, the path without .bin and .idx; they are mapped. `length`: tokens of a sequence,
+  /// S >= 1. Throws UserError where the files are wrong, or where a part has too few tokens for a single
+  /// sample.
+  TokenDataset(const std::string& prefix, int64_t length, uint64_t seed, DataSplit split = {});
+
+  /// Sample i: S tokens and, behind each, the one to be predicted from it: S + 1 consecutive tokens of the
+  /// documents of this part, which follow each other without a gap. Samples overlap in that last token only.
+  ///
+  /// A function of (files, S, seed, split, i) alone. i has no limit: in the training part each i /
+  /// samples_per_epoch() is an epoch with an order of its own; in the validation part i % samples_per_epoch()
+  /// is the place in the files.
+  ///
+  /// `documents`, if not empty: for each token the number, from 0, of its document within the sample.
+  /// Throws UserError for a token that is not in the vocabulary (damaged files).
+  void sample(uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents = {}) const;
+
+  int64_t length() const { return length_; }  ///< S
+  uint64_t samples_per_epoch() const {
+    return samples_;
+  }  ///< what is left at the end, fewer than S tokens, is not used
+  int64_t documents() const { return last_document_ - first_document_; }  ///< of this part
+  int64_t tokens() const { return end_ - begin_; }                        ///< of this part
+  int64_t vocabulary() const { return vocabulary_; }                      ///< TokenFile::vocabulary()
+  const TokenFile& file() const { return file_; }
+
+ private:
+  [[noreturn]] void too_small(const DataSplit& split) const;
+  void number_documents(int64_t first, std::span<int32_t> documents) const;
+
+  TokenFile file_;
+  int64_t length_;
+  uint64_t seed_;
+  DataSplit::Part part_;
+  int64_t vocabulary_;
+  int64_t first_document_ = 0, last_document_ = 0;
+  int64_t begin_ = 0, end_ = 0;  // tokens
+  uint64_t samples_ = 0;
+};
+
+}  // namespace pscale
