@@ -43,7 +43,8 @@ void TokenDataset::too_small(const DataSplit& split) const {
   if (file_.tokens() <= length_) {
     problem += cat("; all documents together have ", file_.tokens(), ": prepare more text");
   } else if (train) {
-    problem += cat("; lower data.validation_fraction = ", split.validation_fraction, ", prepare more text");
+    problem += cat("; lower data.validation_fraction = ", split.validation_fraction,
+                   ", name other files in data.validation, prepare more text");
   } else {
     int64_t first = all;
     while (first > 0 && file_.tokens() - file_.document_begin(first) <= length_) --first;

@@ -102,13 +102,14 @@ ParityResult run_golden_case(const GoldenCase& golden, const Device& device, con
 }
 
 std::vector<ParityError> compare(const GoldenCase& golden, const ParityResult& result, DType dtype) {
-  // bfloat16 keeps 8 bits: 1/256 of what it rounds, over a few layers.
+  // bfloat16 keeps 8 bits, so every activation is off by up to 1/256; over a few layers and training steps that adds up.
   const bool narrow = dtype == DType::bfloat16;
   const SafetensorsFile& expected = golden.expected;
   std::vector<ParityError> errors;
 
-  ParityError logits{"logits, absolute", 0, narrow ? 0.5 : 1e-4, ""};
-  logits.error = largest_difference(result.logits, expected.floats("logits"));
+  const std::vector<float> golden_logits = expected.floats("logits");
+  ParityError logits{"logits, absolute", 0, narrow ? 0.04 * largest(golden_logits) : 1e-4, ""};
+  logits.error = largest_difference(result.logits, golden_logits);
   errors.push_back(logits);
 
   double squares = 0;
@@ -130,7 +131,7 @@ std::vector<ParityError> compare(const GoldenCase& golden, const ParityResult& r
   errors.push_back(gradients);
 
   ParityError losses{"losses, absolute", std::abs(result.loss - golden.loss), narrow ? 0.1 : 1e-4, "tokens"};
-  ParityError norms{"gradient norms, relative", 0, narrow ? 5e-2 : 1e-3, ""};
+  ParityError norms{"gradient norms, relative", 0, narrow ? 0.15 : 1e-3, ""};
   if (result.losses.size() != golden.losses.size()) losses.error = norms.error = INFINITY;
   for (size_t i = 0; i < std::min(result.losses.size(), golden.losses.size()); ++i) {
     const double loss = std::abs(result.losses[i] - golden.losses[i]);

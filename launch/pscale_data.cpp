@@ -1,0 +1,318 @@
+// pscale_data prepare | inspect | encode | decode: text to token files, and what is in them.
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <charconv>
+#include <chrono>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "core/base/errors.h"
+#include "data/prepare.h"
+#include "data/token_file/token_file.h"
+#include "data/tokenizer/tokenizer.h"
+#include "launch/metrics/console.h"
+#include "launch/metrics/format.h"
+#include "launch/program.h"
+
+namespace {
+
+namespace options = boost::program_options;
+using namespace pscale;
+
+constexpr const char* kUsage =
+    "Text to token files for training, and a look at them.\n\n"
+    "  pscale_data prepare --tokenizer bytes --out PREFIX INPUT...   files and folders -> PREFIX.bin, .idx, "
+    ".meta.json\n"
+    "  pscale_data inspect PREFIX                                    what token files hold\n"
+    "  pscale_data encode --tokenizer bytes                          a text per line on standard input -> "
+    "ids per line\n"
+    "  pscale_data decode --tokenizer bytes                          ids per line on standard input -> a "
+    "text per line\n\n"
+    "pscale_data COMMAND --help lists the options of a command.\n";
+
+/// What a command was given, or nothing where --help was answered.
+using Given = std::optional<options::variables_map>;
+
+Given parse(const std::string& command, const std::string& usage, options::options_description visible,
+            const std::vector<std::string>& arguments) {
+  visible.add_options()("help,h", "this text");
+  options::options_description all;
+  all.add(visible).add_options()("words", options::value<std::vector<std::string>>()->default_value({}, ""));
+  options::positional_options_description positional;
+  positional.add("words", -1);
+  options::variables_map given;
+  try {
+    namespace style = options::command_line_style;
+    options::store(options::command_line_parser(arguments)
+                       .options(all)
+                       .positional(positional)
+                       .style(style::unix_style & ~style::allow_guessing)
+                       .run(),
+                   given);
+    options::notify(given);
+  } catch (const options::error& e) {
+    throw UserError(cat(e.what(), "; see pscale_data ", command, " --help"));
+  }
+  if (!given.contains("help")) return given;
+  std::cout << "pscale_data " << command << " " << usage << "\n\n" << visible;
+  return std::nullopt;
+}
+
+const std::vector<std::string>& words_of(const options::variables_map& given) {
+  return given["words"].as<std::vector<std::string>>();
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// Shows how far a preparation is: one line written over on a terminal, else a line now and then.
+class ProgressDisplay {
+ public:
+  explicit ProgressDisplay(int64_t total)
+      : console_(find_console()), total_(total), start_(now()), last_(start_) {}
+
+  void show(const PrepareProgress& progress) {
+    const double time = now();
+    if (time - last_ < (console_.rewrites ? 0.1 : 10)) return;
+    last_ = time;
+    const double rate = static_cast<double>(progress.bytes) / (time - start_);
+    std::string line = cat(
+        format_bytes(static_cast<double>(progress.bytes)), " of ", format_bytes(static_cast<double>(total_)),
+        "  ", format_count(static_cast<double>(progress.tokens)), " tokens  ", format_bytes(rate), "/s  eta ",
+        format_duration(static_cast<double>(std::max<int64_t>(0, total_ - progress.bytes)) / rate));
+    if (console_.rewrites) {
+      // A line that wraps could not be written over.
+      line = line.substr(0, static_cast<size_t>(std::max(1, console_.columns - 1)));
+      *console_.out << '\r' << line << "\x1b[K" << std::flush;
+      shown_ = true;
+    } else {
+      *console_.out << line << '\n' << std::flush;
+    }
+  }
+  /// Takes the rewritten line away.
+  void clear() {
+    if (shown_) *console_.out << "\r\x1b[K" << std::flush;
+    shown_ = false;
+  }
+  double seconds() const { return now() - start_; }
+
+ private:
+  Console console_;
+  int64_t total_;
+  double start_, last_;
+  bool shown_ = false;
+};
+
+int prepare(const std::vector<std::string>& arguments) {
+  options::options_description visible("Options");
+  visible.add_options()("tokenizer", options::value<std::string>(),
+                        "bytes: every byte is a token, 256 ends a document")(
+      "out", options::value<std::string>(), "path of the token files without .bin and .idx")(
+      "suffix", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
+      "take only files with this ending from folders, such as .py; may be repeated")(
+      "append-eod", options::value<bool>()->default_value(true, "on"),
+      "on or off: whether each document ends with the end-of-document token");
+  const Given given =
+      parse("prepare",
+            "--tokenizer bytes --out PREFIX INPUT...\n\n"
+            "Each file becomes one document, in the order of the inputs and, within folders, of their\n"
+            "paths. From folders hidden, binary and empty files are left out.",
+            visible, arguments);
+  if (!given) return kExitDone;
+  std::vector<std::string> problems;
+  if (!given->contains("tokenizer")) problems.push_back("--tokenizer is missing: prepare --tokenizer bytes");
+  if (!given->contains("out"))
+    problems.push_back("--out is missing: the path of the token files without .bin and .idx");
+  if (words_of(*given).empty()) problems.push_back("inputs are missing: name files or folders");
+  if (!problems.empty()) throw UserError(std::move(problems));
+  const std::string prefix = (*given)["out"].as<std::string>();
+  if (prefix.empty() || prefix.ends_with('/'))
+    throw UserError(cat("--out ", prefix, ": name a file, not a folder"));
+
+  const auto tokenizer = make_tokenizer((*given)["tokenizer"].as<std::string>());
+  const TextFiles text = find_text_files(words_of(*given), (*given)["suffix"].as<std::vector<std::string>>());
+  ProgressDisplay display(text.bytes);
+  PrepareProgress done;
+  try {
+    done = prepare_tokens(text, *tokenizer, (*given)["append-eod"].as<bool>(), prefix,
+                          [&](const PrepareProgress& progress) { display.show(progress); });
+  } catch (...) {
+    display.clear();
+    throw;
+  }
+  display.clear();
+  const double seconds = display.seconds();
+  std::cout << prefix << ": " << done.documents << " documents, " << done.tokens << " tokens from "
+            << format_bytes(static_cast<double>(done.bytes)) << " in " << format_duration(seconds) << " ("
+            << format_bytes(static_cast<double>(done.bytes) / std::max(seconds, 1e-3)) << "/s)";
+  if (text.binary + text.empty > 0)
+    std::cout << "; left out: " << text.binary << " binary and " << text.empty << " empty files";
+  std::cout << "\n";
+  return kExitDone;
+}
+
+/// Text on one line: control characters as in C, what is not UTF-8 as it is.
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (c == '\\') {
+      out += "\\\\";
+    } else if (static_cast<unsigned char>(c) < 32 || c == 127) {
+      constexpr char digits[] = "0123456789abcdef";
+      out += cat("\\x", digits[static_cast<unsigned char>(c) / 16], digits[c % 16]);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+/// The first tokens, as text where the tokenizer is known.
+void print_beginning(const TokenFile& file) {
+  std::vector<int32_t> tokens(static_cast<size_t>(std::min<int64_t>(file.tokens(), 240)));
+  file.read(0, tokens);
+  std::string text;
+  if (file.meaning()) {
+    try {
+      make_tokenizer(file.meaning()->tokenizer)->decode(tokens, text);
+      std::cout << "begins with      \"" << escaped(text) << "\"\n";
+      return;
+    } catch (const UserError&) {  // of a tokenizer that this version cannot read: ids it is
+    }
+  }
+  tokens.resize(std::min<size_t>(tokens.size(), 32));
+  std::cout << "begins with      " << join(tokens, " ") << "\n";
+}
+
+int inspect(const std::vector<std::string>& arguments) {
+  const Given given = parse("inspect", "PREFIX\n\nChecks token files and shows what they hold.",
+                            options::options_description("Options"), arguments);
+  if (!given) return kExitDone;
+  if (words_of(*given).size() != 1)
+    throw UserError(
+        "inspect takes one path of token files, without .bin and .idx: pscale_data inspect PREFIX");
+  const TokenFile file(words_of(*given)[0]);
+  std::cout << "token files      " << file.prefix() << "\n";
+  if (file.meaning()) {
+    const TokenMeaning& meaning = *file.meaning();
+    std::cout << "tokenizer        " << meaning.tokenizer << "\nvocabulary       " << meaning.vocab_size
+              << "\nend of document  " << (meaning.end_of_document ? cat(*meaning.end_of_document) : "none")
+              << "\n";
+  } else {
+    std::cout << "tokenizer        unknown (no " << meta_path(file.prefix()) << ")\nvocabulary       "
+              << file.vocabulary() << " (largest token + 1)\n";
+  }
+  std::cout << "type             " << name_of(file.type()) << "\ndocuments        " << file.documents()
+            << "\nsequences        " << file.sequences() << "\ntokens           " << file.tokens() << "\n";
+  if (file.documents() == 0) return kExitDone;
+  std::vector<int64_t> lengths(static_cast<size_t>(file.documents()));
+  for (int64_t d = 0; d < file.documents(); ++d)
+    lengths[static_cast<size_t>(d)] = file.document_begin(d + 1) - file.document_begin(d);
+  std::sort(lengths.begin(), lengths.end());
+  std::cout << "tokens a document";
+  const std::pair<const char*, double> quantiles[] = {
+      {"min", 0}, {"5%", 0.05}, {"25%", 0.25}, {"median", 0.5}, {"75%", 0.75}, {"95%", 0.95}, {"max", 1}};
+  for (const auto& [name, part] : quantiles)
+    std::cout << "  " << name << " "
+              << lengths[static_cast<size_t>(part * static_cast<double>(lengths.size() - 1))];
+  std::cout << "  mean " << file.tokens() / file.documents() << "\n";
+  print_beginning(file);
+  return kExitDone;
+}
+
+/// The tokenizer of encode and decode, or null where --help was answered.
+std::unique_ptr<Tokenizer> tokenizer_for(const std::string& command, const std::string& what,
+                                         const std::vector<std::string>& arguments) {
+  options::options_description visible("Options");
+  visible.add_options()("tokenizer", options::value<std::string>(), "bytes");
+  const Given given = parse(command, "--tokenizer bytes\n\n" + what, visible, arguments);
+  if (!given) return nullptr;
+  std::vector<std::string> problems;
+  if (!given->contains("tokenizer"))
+    problems.push_back(cat("--tokenizer is missing: ", command, " --tokenizer bytes"));
+  if (!words_of(*given).empty())
+    problems.push_back(cat(command, " reads standard input; it takes no ", words_of(*given)[0]));
+  if (!problems.empty()) throw UserError(std::move(problems));
+  return make_tokenizer((*given)["tokenizer"].as<std::string>());
+}
+
+int encode(const std::vector<std::string>& arguments) {
+  const auto tokenizer = tokenizer_for("encode",
+                                       "Standard input: a text per line. Standard output: its ids, a line "
+                                       "each. The end of a line is no part of its text.",
+                                       arguments);
+  if (!tokenizer) return kExitDone;
+  std::vector<int32_t> tokens;
+  std::string out;
+  for (std::string line; std::getline(std::cin, line);) {
+    tokens.clear();
+    tokenizer->encode(line, tokens);
+    out.clear();
+    for (const int32_t token : tokens) {
+      if (!out.empty()) out += ' ';
+      out += std::to_string(token);
+    }
+    std::cout << out << '\n';
+  }
+  return kExitDone;
+}
+
+int decode(const std::vector<std::string>& arguments) {
+  const auto tokenizer = tokenizer_for(
+      "decode", "Standard input: ids between blanks, a text per line. Standard output: the texts.",
+      arguments);
+  if (!tokenizer) return kExitDone;
+  std::vector<int32_t> tokens;
+  std::string text;
+  int64_t number = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    ++number;
+    tokens.clear();
+    text.clear();
+    try {
+      for (size_t at = line.find_first_not_of(" \t\r"); at != std::string::npos;
+           at = line.find_first_not_of(" \t\r", at)) {
+        const size_t end = std::min(line.find_first_of(" \t\r", at), line.size());
+        int32_t token = 0;
+        const auto [rest, error] = std::from_chars(line.data() + at, line.data() + end, token);
+        if (error != std::errc() || rest != line.data() + end)
+          throw UserError(cat("\"", line.substr(at, end - at), "\" is not a token id"));
+        tokens.push_back(token);
+        at = end;
+      }
+      tokenizer->decode(tokens, text);
+    } catch (const UserError& wrong) {
+      throw UserError(cat("standard input, line ", number, ": ", wrong.what()));
+    }
+    std::cout << text << '\n';
+  }
+  return kExitDone;
+}
+
+int run(int argc, char** argv) {
+  std::ios::sync_with_stdio(false);
+  const std::string command = argc > 1 ? argv[1] : "";
+  const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
+  if (command == "prepare") return prepare(arguments);
+  if (command == "inspect") return inspect(arguments);
+  if (command == "encode") return encode(arguments);
+  if (command == "decode") return decode(arguments);
+  if (command == "--help" || command == "-h" || command == "help") {
+    std::cout << kUsage;
+    return kExitDone;
+  }
+  throw UserError(cat(command.empty() ? "a command is missing" : cat("\"", command, "\" is no command"),
+                      ": prepare, inspect, encode or decode; see pscale_data --help"));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program([&] { return run(argc, argv); });
+}
