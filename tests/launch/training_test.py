@@ -96,8 +96,8 @@ def test_layouts_give_the_same_losses(runs):
             assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3), (name, a["step"])
             if "validation_loss" in a:
                 assert b["validation_loss"] == pytest.approx(a["validation_loss"], rel=1e-5), name
-            assert b["replica_share_entropy"] == pytest.approx(a["replica_share_entropy"], rel=1e-3), name
-            assert b["replica_cosine"] == pytest.approx(a["replica_cosine"], rel=1e-3, abs=1e-3), name
+            assert b["replica_share_entropy"] == pytest.approx(a["replica_share_entropy"], rel=1e-2), name
+            assert b["replica_cosine"] == pytest.approx(a["replica_cosine"], abs=1e-2), name
 
 
 @pytest.mark.parametrize("name", ["1x1x1", "2x2x2"])
