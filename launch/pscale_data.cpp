@@ -161,8 +161,9 @@ std::string escaped(const std::string& text) {
       out += "\\n";
     } else if (c == '\t') {
       out += "\\t";
-    } else if (c == '\\') {
-      out += "\\\\";
+    } else if (c == '\\' || c == '"') {
+      out += '\\';
+      out += c;
     } else if (static_cast<unsigned char>(c) < 32 || c == 127) {
       constexpr char digits[] = "0123456789abcdef";
       out += cat("\\x", digits[static_cast<unsigned char>(c) / 16], digits[c % 16]);

@@ -26,7 +26,7 @@ void TrainConfig::describe(ConfigSection& section) {
               one_of({"none", "attention", "block"}));
   section.add("freeze_pretrained", freeze_pretrained,
               "Train only what ParScale adds: prefix, aggregation, cross-replica norm and attention");
-  section.add("init_from", init_from, "Where the weights come from; empty: new ones");
+  section.add("init_from", init_from, "Folder of the pretrained weights to start from; empty: new weights. This version plans such a run (--dry-run) but cannot read weights");
   section.add("max_skipped_steps", max_skipped_steps,
               "Steps in a row that may be skipped for a loss or gradient that is not finite", at_least(0));
   section.add("bucket_mb", bucket_mb, "MiB of gradients that are reduced together", between(1, 65536));
@@ -137,9 +137,6 @@ std::vector<std::string> warnings_of(const Config& c) {
 
 void check_start(const Config& c, std::vector<std::string>& problems) {
   const TrainConfig& train = c.train;
-  if (!train.init_from.empty())
-    problems.push_back(cat(c.origins.name("train.init_from"),
-                           " is not supported by this version, which starts from new weights; take it out"));
   if (!train.freeze_pretrained) return;
   if (train.init_from.empty())
     problems.push_back(

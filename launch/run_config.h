@@ -69,9 +69,8 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
 /// The resolved configuration as a file that load_config() reads back to the same values.
 std::string to_toml(const Config& config);
 
-/// Rules about where training starts and whether anything trains: freezing needs train.init_from, which this
-/// version does not have, and something that ParScale adds. The parity program, which has weights of its own,
-/// does not ask it.
+/// Rules about where training starts and whether anything trains: freezing needs train.init_from and something that
+/// ParScale adds. The parity program, which has weights of its own, does not ask it.
 void check_start(const Config& config, std::vector<std::string>& problems);
 
 /// Micro-batches of a step on each data rank, train.global_batch / (train.micro_batch * data_ranks). Throws

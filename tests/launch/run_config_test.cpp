@@ -141,7 +141,9 @@ TEST_F(RunConfigTest, SomethingMustTrain) {
   expect_only_problem({"optimizer.schedule=linear", "train.max_steps=1", "optimizer.warmup_steps=0"},
                       "nothing would train");
   expect_only_problem({"parscale.parscale_n=2", "train.freeze_pretrained=true"}, "needs pretrained weights");
-  expect_only_problem({"train.init_from=models/x"}, "train.init_from is not supported by this version");
+  EXPECT_TRUE(problems("", {"parscale.parscale_n=2", "parscale.parscale_n_tokens=4", "train.freeze_pretrained=true",
+                            "train.init_from=models/x"})
+                  .empty());
   EXPECT_EQ(problems("", {"train.freeze_pretrained=true"}).size(), 2u);
 }
 
