@@ -48,7 +48,9 @@ Var Aggregation::operator()(Tape& tape, const Var& x, const Stream& stream, Blen
   score = add_bias(tape, std::move(score), second_bias_->var());
   const Var own_shares = shares(tape, score, config_->parscale_attn_smooth);
 
-  const Var all_shares = all_gather(tape, own_shares, replica, Purpose{"shares"});
+  Var all_shares = all_gather(tape, own_shares, replica, Purpose{"shares"});
+  // Of identical streams any blend is the same: the scorer's gradient is zero by mathematics, not noise for Adam.
+  if (config_->identical_replicas(config_->num_hidden_layers)) all_shares = stop_gradient(tape, all_shares);
   const Var part = blend(tape, x, all_shares, stream.first_replica);
   const Var out = reduce_scatter(tape, part, replica, Purpose{"blend"});
 

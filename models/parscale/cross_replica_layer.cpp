@@ -8,7 +8,7 @@ namespace pscale {
 
 CrossReplicaLayer::CrossReplicaLayer(int layer, const ModelConfig& config, ParameterSet& parameters)
     : config_(&config),
-      identical_(layer == 0),
+      identical_(config.identical_replicas(layer)),
       projections_(cat("model.layers.", layer, ".cross_replica_attn"), config, true, true, parameters) {}
 
 Var CrossReplicaLayer::operator()(Tape& tape, const Var& x, const Stream& stream) const {

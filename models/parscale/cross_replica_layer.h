@@ -15,7 +15,7 @@ class CrossReplicaLayer {
 
  private:
   const ModelConfig* config_;
-  bool identical_;  ///< the replicas have not parted yet: layer 0, before the first prefix
+  bool identical_;  ///< the replicas have not parted yet
   Projections projections_;
 };
 

@@ -51,6 +51,9 @@ struct ModelConfig {
   /// Head size D.
   int64_t head_size() const { return head_dim.value_or(hidden_size / num_attention_heads); }
   bool has_cross_attn(int64_t layer) const;
+  /// Whether all replicas are still the same on entering a layer (num_hidden_layers: at the end): they part at the first
+  /// prefix, in layer 0, or never.
+  bool identical_replicas(int64_t layer) const { return layer == 0 || parscale_n_tokens == 0; }
   /// Sliding-window length of a layer: a query sees itself and the window-1 positions before it. Absent: all
   /// of them.
   std::optional<int64_t> window(int64_t layer) const;
