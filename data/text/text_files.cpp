@@ -1,13 +1,15 @@
 #include "data/text/text_files.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <unordered_set>
+#include <set>
+#include <utility>
 
 #include "core/base/errors.h"
 
@@ -108,18 +110,18 @@ class Finder {
 
   void add(const std::string& path, bool named) {
     try {
-      const int64_t bytes = static_cast<int64_t>(fs::file_size(path));
-      if (!seen_.insert(fs::canonical(path).native()).second) return;
-      if (bytes == 0) {
+      struct stat status {};
+      if (::stat(path.c_str(), &status) != 0)
+        throw UserError(cat(path, ": cannot read: ", std::strerror(errno)));
+      if (!seen_.insert({status.st_dev, status.st_ino}).second) return;
+      if (status.st_size == 0) {
         ++found_.empty;
       } else if (is_binary(path) && !named) {  // is_binary() also tells early that a file cannot be read
         ++found_.binary;
       } else {
-        found_.files.push_back({path, bytes});
-        found_.bytes += bytes;
+        found_.files.push_back({path, status.st_size});
+        found_.bytes += status.st_size;
       }
-    } catch (const fs::filesystem_error& unreadable) {
-      problems_.push_back(cat(path, ": cannot read: ", unreadable.code().message()));
     } catch (const UserError& unreadable) {
       problems_.insert(problems_.end(), unreadable.problems().begin(), unreadable.problems().end());
     }
@@ -127,7 +129,7 @@ class Finder {
 
   const std::vector<std::string>& suffixes_;
   TextFiles found_;
-  std::unordered_set<std::string> seen_;
+  std::set<std::pair<dev_t, ino_t>> seen_;
   std::vector<std::string> problems_;
 };
 

@@ -33,12 +33,12 @@ inline void product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const dou
     }
 }
 
-/// Scratch memory of a task, taken once and handed out piece by piece.
+/// Scratch memory of a task, taken once and handed out in at most `pieces` aligned pieces.
 template <class A>
 class Scratch {
  public:
-  explicit Scratch(int64_t elements)
-      : memory_(static_cast<A*>(aligned_alloc(64, static_cast<size_t>((elements * sizeof(A) + 64 * 64 + 63) / 64 * 64)))) {
+  Scratch(int64_t elements, int64_t pieces)
+      : memory_(static_cast<A*>(aligned_alloc(64, static_cast<size_t>((elements + pieces * 16) / 16 * 16) * sizeof(A)))) {
     if (memory_ == nullptr) __builtin_trap();
     next_ = memory_;
   }
@@ -123,7 +123,7 @@ struct Task {
   }
   /// The columns [from, to) of key block [k0, k1) that position s sees.
   void seen(const Keys<A>& keys, int64_t s, int64_t k0, int64_t k1, int64_t& from, int64_t& to) const {
-    from = keys.positional ? most(first_seen(s), k0) - k0 : 0;
+    from = keys.positional ? least(most(first_seen(s), k0), k1) - k0 : 0;
     to = keys.positional ? least(s + 1, k1) - k0 : k1 - k0;
     if (to < from) to = from;
   }
@@ -249,13 +249,16 @@ template <class T>
 void forward_typed(const AttentionArgs& a) {
   using A = acc<T>;
   const int64_t replicas = a.joint ? a.key_ranks * a.streams : 1, group = a.heads / a.kv_heads;
+  constexpr int64_t key_size = sizeof(Keys<A>) / sizeof(A);
   const int64_t rows = kQueries * group, d = a.head_dim, tasks = a.batch * a.kv_heads * a.streams;
 #pragma omp parallel for schedule(dynamic)
   for (int64_t index = 0; index < tasks; ++index) {
     const int64_t j = index % a.streams, head = index / a.streams % a.kv_heads, b = index / a.streams / a.kv_heads;
     const Task<T> task(a, b, head);
-    Scratch<A> scratch(2 * d * (replicas * a.length + a.prefix) + 2 * rows * d + rows * kKeys + 2 * rows);
-    Keys<A>* sets = static_cast<Keys<A>*>(__builtin_alloca(static_cast<size_t>(replicas + 1) * sizeof(Keys<A>)));
+    Scratch<A> scratch(2 * d * (replicas * a.length + a.prefix) + 2 * rows * d + rows * kKeys + 2 * rows +
+                           (replicas + 1) * key_size,
+                       2 * replicas + 8);
+    Keys<A>* sets = reinterpret_cast<Keys<A>*>(scratch.take((replicas + 1) * key_size));
     int64_t count = 0;
     if (a.prefix > 0) {
       A *k = scratch.take(a.prefix * d), *v = scratch.take(a.prefix * d);
@@ -278,6 +281,7 @@ template <class T>
 void backward_typed(const AttentionArgs& a) {
   using A = acc<T>;
   const int64_t replicas = a.joint ? a.key_ranks * a.streams : 1, group = a.heads / a.kv_heads;
+  constexpr int64_t key_size = sizeof(Keys<A>) / sizeof(A);
   const int64_t rows = kQueries * group, d = a.head_dim;
   // With joint attention a key's gradient comes from all local streams, so a task has them all.
   const int64_t each = a.joint ? a.streams : 1, tasks = a.batch * a.kv_heads * (a.joint ? 1 : a.streams);
@@ -294,8 +298,10 @@ void backward_typed(const AttentionArgs& a) {
     const int64_t first = a.joint ? 0 : index % a.streams, rest = a.joint ? index : index / a.streams;
     const int64_t head = rest % a.kv_heads, b = rest / a.kv_heads;
     const Task<T> task(a, b, head);
-    Scratch<A> scratch(4 * d * replicas * a.length + 2 * d * a.prefix + 3 * rows * d + 2 * rows * kKeys + rows);
-    Keys<A>* sets = static_cast<Keys<A>*>(__builtin_alloca(static_cast<size_t>(replicas + 1) * sizeof(Keys<A>)));
+    Scratch<A> scratch(4 * d * replicas * a.length + 2 * d * a.prefix + 3 * rows * d + 2 * rows * kKeys + rows +
+                           (replicas + 1) * key_size,
+                       4 * replicas + 9);
+    Keys<A>* sets = reinterpret_cast<Keys<A>*>(scratch.take((replicas + 1) * key_size));
     for (int64_t i = 0; i < replicas; ++i) {
       const int64_t size = a.length * d;
       A *k = scratch.take(size), *v = scratch.take(size), *dk = scratch.take(size), *dv = scratch.take(size);

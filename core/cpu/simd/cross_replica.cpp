@@ -49,21 +49,26 @@ void forward_typed(const CrossReplicaArgs& a) {
   const Rows<T> rows(a);
   const int64_t replicas = a.key_ranks * a.streams, d = a.head_dim;
   const A scale = static_cast<A>(1 / __builtin_sqrt(static_cast<double>(d)));
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < a.tokens; ++t) {
-    A* p = static_cast<A*>(__builtin_alloca(static_cast<size_t>(replicas) * sizeof(A)));
-    A* sum = static_cast<A*>(__builtin_alloca(static_cast<size_t>(d) * sizeof(A)));
-    for (int64_t j = 0; j < a.streams; ++j)
-      for (int64_t h = 0; h < a.heads; ++h) {
-        probabilities(rows, t, j, h, replicas, scale, p);
-        for (int64_t i = 0; i < d; ++i) sum[i] = 0;
-        for (int64_t k = 0; k < replicas; ++k) {
-          const T* __restrict v = static_cast<const T*>(a.kv) + rows.value(t, k, h);
-          for (int64_t i = 0; i < d; ++i) sum[i] += p[k] * load(v[i]);
+#pragma omp parallel
+  {
+    A* p = new A[static_cast<size_t>(replicas)];
+    A* sum = new A[static_cast<size_t>(d)];
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < a.tokens; ++t)
+      for (int64_t j = 0; j < a.streams; ++j)
+        for (int64_t h = 0; h < a.heads; ++h) {
+          probabilities(rows, t, j, h, replicas, scale, p);
+          for (int64_t i = 0; i < d; ++i) sum[i] = 0;
+          for (int64_t k = 0; k < replicas; ++k) {
+            const T* __restrict v = static_cast<const T*>(a.kv) + rows.value(t, k, h);
+            const A share = p[k];
+            for (int64_t i = 0; i < d; ++i) sum[i] += share * load(v[i]);
+          }
+          T* __restrict out = static_cast<T*>(a.out) + rows.query(t, j, h);
+          for (int64_t i = 0; i < d; ++i) out[i] = store<T>(sum[i]);
         }
-        T* __restrict out = static_cast<T*>(a.out) + rows.query(t, j, h);
-        for (int64_t i = 0; i < d; ++i) out[i] = store<T>(sum[i]);
-      }
+    delete[] p;
+    delete[] sum;
   }
 }
 
