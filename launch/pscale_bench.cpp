@@ -39,24 +39,24 @@ std::vector<Batch> random_batches(const Config& config, const BatchPlan& plan, i
 int step(const Config& config, int64_t steps, int argc, char** argv) {
   MpiWorld world(argc, argv);
   Session session(config, world);
-  const Layout& layout = session.layout;
-  Training training(session.device, *session.mesh, config.model, training_options(config));
+  const Layout& layout = session.layout();
+  Training training(session.device(), session.mesh(), config.model, training_options(config));
   training.initialize(static_cast<uint64_t>(config.run.seed));
   BatchPlan plan{.global_batch = config.train.global_batch,
                  .micro_batch = config.train.micro_batch,
                  .data_ranks = layout.data,
-                 .data_rank = session.mesh->coordinates().data,
+                 .data_rank = session.mesh().coordinates().data,
                  .length = config.train.sequence_length,
                  .multiple = training.model().token_multiple()};
   const int64_t targets = plan.global_batch * plan.length;
   std::vector<double> seconds;
   double loss = 0;
   for (int64_t i = 0; i < steps + 2; ++i) {
-    const std::vector<Batch> batches = random_batches(config, plan, i, session.device);
-    session.mesh->group(AxisSet::all()).barrier();
+    const std::vector<Batch> batches = random_batches(config, plan, i, session.device());
+    session.mesh().group(AxisSet::all()).barrier();
     const double start = now();
     loss = training.step(batches, targets, config.optimizer.learning_rate).loss;
-    session.device.synchronize();
+    session.device().synchronize();
     if (i >= 2) seconds.push_back(now() - start);
   }
   std::sort(seconds.begin(), seconds.end());
@@ -65,11 +65,11 @@ int step(const Config& config, int64_t steps, int argc, char** argv) {
   const double rate = static_cast<double>(targets) / median;
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
-  const CachingAllocator& memory = session.device.allocator();
+  const CachingAllocator& memory = session.device().allocator();
   double peaks[3] = {static_cast<double>(usage.ru_maxrss) / 1024,
-                     static_cast<double>(memory.stats().peak + session.mesh->communication_bytes()) / (1 << 20),
+                     static_cast<double>(memory.stats().peak + session.mesh().communication_bytes()) / (1 << 20),
                      static_cast<double>(memory.stats(MemoryKind::activations).peak) / (1 << 20)};
-  session.mesh->group(AxisSet::all()).all_reduce(peaks, 3, DType::float64, Reduction::max, Purpose{"report"}).wait();
+  session.mesh().group(AxisSet::all()).all_reduce(peaks, 3, DType::float64, Reduction::max, Purpose{"report"}).wait();
   if (world.rank() == 0) {
     const auto tenth = [](double x) { return std::round(x * 10) / 10; };
     std::cout << nlohmann::ordered_json{
@@ -82,7 +82,7 @@ int step(const Config& config, int64_t steps, int argc, char** argv) {
                      {"world", layout.world()},
                      {"parallel", to_string(layout)},
                      {"dtype", config.train.dtype},
-                     {"device", session.device.name()},
+                     {"device", session.device().name()},
                      {"loss", loss}}
               << "\n";
   }

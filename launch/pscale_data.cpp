@@ -153,23 +153,43 @@ int prepare(const std::vector<std::string>& arguments) {
   return kExitDone;
 }
 
-/// Text on one line: control characters as in C, what is not UTF-8 as it is.
+/// Bytes of the printable UTF-8 character at `at`; 0 where there is none.
+size_t character_at(const std::string& text, size_t at) {
+  const auto byte = [&](size_t k) {
+    return at + k < text.size() ? static_cast<unsigned char>(text[at + k]) : 0;
+  };
+  const int first = byte(0), second = byte(1);
+  if (first < 0x80) return first >= 32 && first != 127;
+  const size_t bytes = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  for (size_t k = 1; k < bytes; ++k)
+    if (byte(k) < 0x80 || byte(k) > 0xbf) return 0;
+  // C1 controls, overlong forms, surrogates, beyond the last character.
+  const bool refused = (first == 0xc2 && second < 0xa0) || (first == 0xe0 && second < 0xa0) ||
+                       (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+                       (first == 0xf4 && second > 0x8f);
+  return refused ? 0 : bytes;
+}
+
+/// Text on one line, as in C: what a terminal cannot show as it is has a backslash.
 std::string escaped(const std::string& text) {
+  constexpr char digits[] = "0123456789abcdef";
   std::string out;
-  for (const char c : text) {
-    if (c == '\n') {
+  for (size_t at = 0; at < text.size();) {
+    const size_t bytes = character_at(text, at);
+    const auto c = static_cast<unsigned char>(text[at]);
+    if (bytes > 1) {
+      out += text.substr(at, bytes);
+    } else if (c == '\n') {
       out += "\\n";
     } else if (c == '\t') {
       out += "\\t";
-    } else if (c == '\\' || c == '"') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 32 || c == 127) {
-      constexpr char digits[] = "0123456789abcdef";
-      out += cat("\\x", digits[static_cast<unsigned char>(c) / 16], digits[c % 16]);
+    } else if (bytes == 0) {
+      out += cat("\\x", digits[c / 16], digits[c % 16]);
     } else {
-      out += c;
+      if (c == '\\' || c == '"') out += '\\';
+      out += text[at];
     }
+    at += std::max<size_t>(bytes, 1);
   }
   return out;
 }
@@ -216,7 +236,7 @@ int inspect(const std::vector<std::string>& arguments) {
   for (int64_t d = 0; d < file.documents(); ++d)
     lengths[static_cast<size_t>(d)] = file.document_begin(d + 1) - file.document_begin(d);
   std::sort(lengths.begin(), lengths.end());
-  std::cout << "tokens a document";
+  std::cout << "document lengths";
   const std::pair<const char*, double> quantiles[] = {
       {"min", 0}, {"5%", 0.05}, {"25%", 0.25}, {"median", 0.5}, {"75%", 0.75}, {"95%", 0.95}, {"max", 1}};
   for (const auto& [name, part] : quantiles)

@@ -54,7 +54,7 @@ int run(int argc, char** argv) {
                         " cannot be read by this version, which only starts from new weights; --dry-run plans the run"));
   MpiWorld world(argc, argv);
   Session session(config, world);
-  Trainer trainer(config, session.device, *session.mesh);
+  Trainer trainer(config, session.device(), session.mesh());
   trainer.run();
   return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 
 namespace pscale {
 
@@ -42,10 +43,17 @@ Transport transport_of(const Config& config) {
 }  // namespace
 
 Session::Session(const Config& config, MpiWorld& world)
-    : device(config.run.device == "cuda" ? Device::cuda(world.rank() % std::max(1, world.ranks_on_node())) : Device::cpu()),
-      layout(layout_for(config, world.size())),
-      mesh(make_mesh(world, layout, transport_of(config))) {
+    : exceptions_(std::uncaught_exceptions()),
+      device_(std::make_unique<Device>(config.run.device == "cuda" ? Device::cuda(world.rank() % world.ranks_on_node())
+                                                                   : Device::cpu())),
+      mesh_(make_mesh(world, layout_for(config, world.size()), transport_of(config))) {
   set_threads(config.run.threads, world.ranks_on_node());
+}
+
+Session::~Session() {
+  if (std::uncaught_exceptions() == exceptions_) return;
+  static_cast<void>(device_.release());
+  static_cast<void>(mesh_.release());
 }
 
 }  // namespace pscale

@@ -20,11 +20,24 @@ Layout layout_for(const Config& config, int ranks);
 int set_threads(int64_t asked, int ranks_on_node);
 
 /// Device, layout and mesh of one rank under MPI.
-struct Session {
+///
+/// When an exception ends the program, device and mesh are left as they are: other ranks may never come to the collectives
+/// that freeing a mesh takes, and the progress thread may still be moving data.
+class Session {
+ public:
   Session(const Config& config, MpiWorld& world);
-  Device device;
-  Layout layout;
-  std::unique_ptr<Mesh> mesh;
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const Device& device() const { return *device_; }
+  const Layout& layout() const { return mesh_->layout(); }
+  const Mesh& mesh() const { return *mesh_; }
+
+ private:
+  int exceptions_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Mesh> mesh_;
 };
 
 }  // namespace pscale

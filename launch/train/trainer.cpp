@@ -26,6 +26,12 @@ double held_out(const DataConfig& data) {
   return data.validation_interval > 0 && !data.validation ? data.validation_fraction : 0;
 }
 
+void check_vocabulary(const TokenDataset& data, const ModelConfig& model) {
+  if (data.vocabulary() > model.vocab_size)
+    throw UserError(cat(data.file().prefix(), ": its tokens need a vocabulary of ", data.vocabulary(),
+                        ", but model.vocab_size = ", model.vocab_size));
+}
+
 /// FLOP/s of this rank's share of the machine, measured on all ranks at once.
 std::optional<double> measured_peak(const Device& device, DType dtype) {
   const DType type = dtype == DType::float64 ? DType::float64 : DType::float32;
@@ -78,9 +84,8 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh)
                         static_cast<uint64_t>(config.run.seed),
                         DataSplit{DataSplit::Part::validation, config.data.validation ? 1 : held_out(config.data)});
   }
-  if (train_.vocabulary() > config.model.vocab_size)
-    throw UserError(cat(config.data.train, ": its tokens need a vocabulary of ", train_.vocabulary(),
-                        ", but model.vocab_size = ", config.model.vocab_size));
+  check_vocabulary(train_, config.model);
+  if (validation_) check_vocabulary(*validation_, config.model);
   plan_.multiple = training_.model().token_multiple();
   training_.initialize(static_cast<uint64_t>(config.run.seed));
 

@@ -129,15 +129,16 @@ MpiWorld::MpiWorld(int argc, char** argv) : exceptions_(std::uncaught_exceptions
 
 MpiWorld::~MpiWorld() {
   if (std::uncaught_exceptions() > exceptions_) {
-    // Other ranks may be inside a collective: their end must not be waited for.
+    // Other ranks may never come to the collectives that are queued: the thread is left to the end of the process.
+    static_cast<void>(progress_.release());
     return;
   }
   progress_.reset();
   MPI_Finalize();
 }
 
-int launched_rank() { return number_from({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}, 0); }
-int launched_ranks() { return number_from({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 1); }
+int launched_rank() { return number_from({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}, 0); }
+int launched_ranks() { return number_from({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}, 1); }
 
 std::unique_ptr<Mesh> make_mesh(MpiWorld& world, const Layout& layout, Transport transport) {
   PSCALE_CHECK(layout.world() == world.size(), to_string(layout), " on ", world.size(), " ranks");

@@ -215,3 +215,18 @@ def test_pretrained_weights_are_refused_before_anything_is_written(config, tmp_p
     done = run(config, f"run.dir={tmp_path / 'start'}", "train.init_from=models/x", check=False)
     assert done.returncode == 2 and "train.init_from" in done.stderr
     assert not (tmp_path / "start").exists()
+
+
+def test_an_error_on_one_rank_ends_the_job(config, tmp_path):
+    """A damaged token lies in one sample, so one data rank meets it while the other waits in a collective."""
+    (tmp_path / "text.txt").write_text("all ranks but one are fine. " * 120)
+    subprocess.run([BIN / "pscale_data", "prepare", "--tokenizer", "bytes", "--out", tmp_path / "text", tmp_path / "text.txt"],
+                   check=True, capture_output=True)
+    tokens = bytearray((tmp_path / "text.bin").read_bytes())
+    tokens[2000:2002] = b"\xff\xff"
+    (tmp_path / "text.bin").write_bytes(tokens)
+    done = run(config, f"data.train={tmp_path / 'text'}", "data.validation_interval=0", f"run.dir={tmp_path / 'run'}",
+               ranks=2, check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode == 2 and len(errors) == 1, done.stdout + done.stderr
+    assert "text.bin" in errors[0] and "65535" in errors[0], errors
