@@ -24,8 +24,8 @@ struct TextFiles {
 /// folder by their path, byte by byte. A file that is named is taken as it is. Below a folder, hidden names
 /// (".x"), symbolic links to folders, files without one of `suffixes` (if there are any) and binary files (a
 /// zero byte within the first 8 KiB) are left out. Empty files are left out everywhere; a file that is
-/// reached twice is taken once, at its first place. Throws UserError with all inputs that do not exist or
-/// cannot be read, or where no file remains.
+/// reached twice, by a link too, is taken once, at its first place. Throws UserError with all inputs that do
+/// not exist or cannot be read, or where no file remains.
 TextFiles find_text_files(const std::vector<std::string>& inputs, const std::vector<std::string>& suffixes);
 
 /// Calls `take` with consecutive pieces of a file, of at most `piece` bytes. Throws UserError where it cannot

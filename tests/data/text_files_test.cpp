@@ -12,7 +12,8 @@ class TextFilesTest : public FolderTest {
   /// Paths below the folder.
   std::vector<std::string> names(const TextFiles& found) const {
     std::vector<std::string> all;
-    for (const TextFile& file : found.files) all.push_back(fs::relative(file.path, folder_).string());
+    for (const TextFile& file : found.files)
+      all.push_back(fs::path(file.path).lexically_relative(folder_).string());
     return all;
   }
 };

@@ -158,8 +158,7 @@ struct Task {
           int64_t from, to;
           seen(keys, s0 + r / group, k0, k1, from, to);
           A* __restrict x = s + r * kKeys;
-          A highest = top[r];
-          for (int64_t c = from; c < to; ++c) highest = x[c] > highest ? x[c] : highest;
+          const A highest = largest(x + from, to - from, top[r]);
           for (int64_t c = 0; c < from; ++c) x[c] = 0;
           A part = 0;
           for (int64_t c = from; c < to; ++c) {

@@ -22,14 +22,12 @@ void statistics(DType type, const void* logits, const int32_t* targets, void* ou
     for (int64_t r = 0; r < rows; ++r) {
       const T* __restrict x = static_cast<const T*>(logits) + r * columns;
       T* s = static_cast<T*>(out) + r * 3;
-      T most = -static_cast<T>(__builtin_inf());
-      T bad = 0;  // NaN where any logit is: a comparison would pass over it
+      const T most = largest(x, valid, -static_cast<T>(__builtin_inf()));
+      T sum = 0, bad = 0;  // NaN where any logit is not finite, which the largest may not show
       for (int64_t c = 0; c < valid; ++c) {
-        most = x[c] > most ? x[c] : most;
+        sum += exponential(x[c] - most);
         bad += x[c] * 0;
       }
-      T sum = 0;
-      for (int64_t c = 0; c < valid; ++c) sum += exponential(x[c] - most);
       const int64_t target = targets[r] - first;
       s[0] = most;
       s[1] = sum + bad;

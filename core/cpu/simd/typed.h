@@ -83,4 +83,13 @@ inline float exponential(float x) {
 }
 inline double exponential(double x) { return __builtin_exp(x); }
 
+/// The largest of `top` and x [count]; a NaN is passed over. `simd` lets the compiler keep a maximum per lane, which it
+/// may not do by itself where NaNs count.
+template <class A>
+inline A largest(const A* x, int64_t count, A top) {
+#pragma omp simd reduction(max : top)
+  for (int64_t i = 0; i < count; ++i) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
 }  // namespace pscale::cpu::PSCALE_ISA
