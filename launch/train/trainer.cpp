@@ -8,6 +8,7 @@
 
 #include "core/ops/matmul.h"
 #include "launch/metrics/peak_flops.h"
+#include "launch/train/run_folder.h"
 
 namespace pscale {
 
@@ -103,11 +104,13 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh)
   if (world.rank() == 0) {
     try {
       const std::filesystem::path folder = config.run.dir;
+      const auto aside = open_run_folder(folder);
       log_.emplace(RunLogOptions{.folder = folder,
                                  .tensorboard = config.log.tensorboard,
                                  .max_steps = config.train.max_steps,
                                  .console = find_console()});
       std::ofstream(folder / "config.toml") << to_toml(config);
+      if (aside) say(cat("this folder held an earlier run: its files are now in ", aside->string()));
     } catch (const std::exception& e) {
       failure = e.what();
     }

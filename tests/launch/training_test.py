@@ -217,6 +217,21 @@ def test_pretrained_weights_are_refused_before_anything_is_written(config, tmp_p
     assert not (tmp_path / "start").exists()
 
 
+def test_an_earlier_run_is_set_aside(config, tmp_path):
+    folder = tmp_path / "twice"
+    for _ in range(2):
+        run(config, f"run.dir={folder}", "train.max_steps=2")
+    assert [r["step"] for r in rows(folder)] == [1, 2]
+    assert [r["loss"] for r in rows(folder / "previous_1")] == [r["loss"] for r in rows(folder)]
+    assert "previous_1" in (folder / "log.txt").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_named(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run(config, f"run.dir={tmp_path / 'file/run'}", check=False)
+    assert done.returncode == 2 and "run.dir" in done.stderr, done.stderr
+
+
 def test_an_error_on_one_rank_ends_the_job(config, tmp_path):
     """A damaged token lies in one sample, so one data rank meets it while the other waits in a collective."""
     (tmp_path / "text.txt").write_text("all ranks but one are fine. " * 120)
