@@ -15,6 +15,18 @@ void real(DType type, F&& f) {
   }
 }
 
+/// 1 where x is not finite, 0 elsewhere: by its bits, since x * 0 may be reordered away.
+inline uint32_t not_finite(float x) {
+  uint32_t word;
+  __builtin_memcpy(&word, &x, 4);
+  return (word & 0x7f800000u) == 0x7f800000u;
+}
+inline uint64_t not_finite(double x) {
+  uint64_t word;
+  __builtin_memcpy(&word, &x, 8);
+  return (word & 0x7ff0000000000000u) == 0x7ff0000000000000u;
+}
+
 void statistics(DType type, const void* logits, const int32_t* targets, void* out, int64_t rows, int64_t columns,
                 int64_t first, int64_t valid) {
   real(type, [&]<class T>(T) {
@@ -23,14 +35,15 @@ void statistics(DType type, const void* logits, const int32_t* targets, void* ou
       const T* __restrict x = static_cast<const T*>(logits) + r * columns;
       T* s = static_cast<T*>(out) + r * 3;
       const T most = largest(x, valid, -static_cast<T>(__builtin_inf()));
-      T sum = 0, bad = 0;  // NaN where any logit is not finite, which the largest may not show
+      T sum = 0;
+      decltype(not_finite(sum)) bad = 0;
       for (int64_t c = 0; c < valid; ++c) {
         sum += exponential(x[c] - most);
-        bad += x[c] * 0;
+        bad |= not_finite(x[c]);
       }
       const int64_t target = targets[r] - first;
       s[0] = most;
-      s[1] = sum + bad;
+      s[1] = bad != 0 ? static_cast<T>(__builtin_nan("")) : sum;
       s[2] = targets[r] >= 0 && target >= 0 && target < valid ? x[target] : 0;
     }
   });
