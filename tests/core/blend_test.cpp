@@ -15,8 +15,8 @@ using testing::wavy;
 struct Case {
   int64_t tokens, replicas, local, first, columns;
 };
-const std::vector<Case> kCases = {
-    {1, 1, 1, 0, 1}, {3, 2, 2, 0, 7}, {5, 4, 2, 2, 33}, {130, 8, 4, 4, 65}, {7, 3, 1, 1, 128}};
+const std::vector<Case> kCases = {{1, 1, 1, 0, 1},    {3, 2, 2, 0, 7},   {5, 4, 2, 2, 33},
+                                  {130, 8, 4, 4, 65}, {7, 3, 1, 1, 128}, {3, 4, 3, 1, 515}};
 
 TEST(Shares, EqualThePlainFormula) {
   for (const auto& cpu : testing::cpu_devices())
@@ -154,7 +154,7 @@ TEST(NormalizedSum, GivesTheMeanCosine) {
   for (const auto& cpu : testing::cpu_devices())
     for (const DType dtype : testing::kFloats)
       for (const int64_t streams : {2, 5})
-        for (const int64_t columns : {3, 65}) {
+        for (const int64_t columns : {3, 65, 515}) {
           const int64_t tokens = 4;
           const Tensor x = wavy(*cpu, {tokens, streams, columns}, dtype, 0.71, 3);
           const Tensor out = Tensor::empty(*cpu, {tokens, columns}, dtype);

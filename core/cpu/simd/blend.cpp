@@ -5,6 +5,24 @@
 namespace pscale::cpu::PSCALE_ISA {
 namespace {
 
+constexpr int64_t kBlock = 256;  // columns that are summed at a time
+
+/// y [columns] = sum over j of weights[j] rows[j]; in blocks, so that the inner loop runs along the columns.
+template <class T, class W>
+inline void weighted_sum(const T* __restrict rows, const W* weights, T* __restrict y, int64_t count, int64_t columns) {
+  acc<T> sums[kBlock];
+  for (int64_t begin = 0; begin < columns; begin += kBlock) {
+    const int64_t width = columns - begin < kBlock ? columns - begin : kBlock;
+    for (int64_t c = 0; c < width; ++c) sums[c] = 0;
+    for (int64_t j = 0; j < count; ++j) {
+      const acc<T> weight = load(weights[j]);
+      const T* __restrict row = rows + j * columns + begin;
+      for (int64_t c = 0; c < width; ++c) sums[c] += weight * load(row[c]);
+    }
+    for (int64_t c = 0; c < width; ++c) y[begin + c] = store<T>(sums[c]);
+  }
+}
+
 void shares(DType type, const void* score, void* out, int64_t tokens, int64_t replicas, double smooth) {
   typed(type, [&]<class T>(T) {
     using A = acc<T>;
@@ -45,18 +63,10 @@ void shares_backward(DType type, const void* shares, const void* dshares, void* 
 void blend(DType type, const void* x, const void* shares, void* out, int64_t tokens, int64_t local, int64_t columns,
            int64_t replicas, int64_t first) {
   typed(type, [&]<class T>(T) {
-    using A = acc<T>;
 #pragma omp parallel for schedule(static) if (tokens * local * columns >= kParallelElements)
-    for (int64_t t = 0; t < tokens; ++t) {
-      const T* s = static_cast<const T*>(shares) + t * replicas + first;
-      const T* __restrict rows = static_cast<const T*>(x) + t * local * columns;
-      T* __restrict y = static_cast<T*>(out) + t * columns;
-      for (int64_t c = 0; c < columns; ++c) {
-        A sum = 0;
-        for (int64_t j = 0; j < local; ++j) sum += load(s[j]) * load(rows[j * columns + c]);
-        y[c] = store<T>(sum);
-      }
-    }
+    for (int64_t t = 0; t < tokens; ++t)
+      weighted_sum(static_cast<const T*>(x) + t * local * columns, static_cast<const T*>(shares) + t * replicas + first,
+                   static_cast<T*>(out) + t * columns, local, columns);
   });
 }
 
@@ -110,12 +120,7 @@ void directions(DType type, const void* x, void* out, int64_t tokens, int64_t lo
         for (int64_t c = 0; c < columns; ++c) squares += load(rows[j * columns + c]) * load(rows[j * columns + c]);
         scale[j] = squares > 0 ? static_cast<A>(1 / __builtin_sqrt(static_cast<double>(squares))) : 0;
       }
-      T* __restrict y = static_cast<T*>(out) + t * columns;
-      for (int64_t c = 0; c < columns; ++c) {
-        A sum = 0;
-        for (int64_t j = 0; j < local; ++j) sum += scale[j] * load(rows[j * columns + c]);
-        y[c] = store<T>(sum);
-      }
+      weighted_sum(rows, scale, static_cast<T*>(out) + t * columns, local, columns);
     }
   });
 }
