@@ -10,14 +10,6 @@ namespace {
 
 DType gradient_dtype(const Var& x) { return x.gradient() ? x.gradient()->dtype() : x.dtype(); }
 
-/// A dim's part of a contiguous tensor, as a strided matrix whose rows are the dims before it.
-Tensor part_of(const Tensor& t, int dim, int64_t start, int64_t length) {
-  int64_t outer = 1, inner = 1;
-  for (int i = 0; i < dim; ++i) outer *= t.size(i);
-  for (int i = dim + 1; i < t.rank(); ++i) inner *= t.size(i);
-  return t.reshape({outer, t.size(dim) * inner}).columns(start * inner, length * inner);
-}
-
 Tensor swapped(const Tensor& x) {
   Shape shape = x.shape();
   std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
@@ -45,7 +37,7 @@ Var narrow(Tape& tape, const Var& x, int dim, int64_t start, int64_t length) {
     Shape shape = x.shape();
     shape[static_cast<size_t>(dim)] = length;
     y = Tensor::empty(x.device(), shape, x.dtype());
-    const Tensor part = part_of(x.value(), dim, start, length);
+    const Tensor part = x.value().part(dim, start, length);
     convert(y.reshape(part.shape()), part);
   }
   return tape.op(
@@ -53,7 +45,7 @@ Var narrow(Tape& tape, const Var& x, int dim, int64_t start, int64_t length) {
       [gx = x.gradient(), dim, start, length](Tensor dy) {
         const Gradient::Target dx = gx->target();
         if (!dx.accumulate) dx.tensor.fill_zero();
-        const Tensor part = part_of(dx.tensor, dim, start, length);
+        const Tensor part = dx.tensor.part(dim, start, length);
         accumulate(part, dy.reshape(part.shape()));
       },
       gradient_dtype(x));

@@ -92,6 +92,14 @@ Tensor Tensor::columns(int64_t start, int64_t length) const {
   return t;
 }
 
+Tensor Tensor::part(int dim, int64_t start, int64_t length) const {
+  PSCALE_CHECK(dim >= 0 && dim < rank(), "dim ", dim, " of ", to_string(shape_));
+  int64_t outer = 1, inner = 1;
+  for (int i = 0; i < dim; ++i) outer *= size(i);
+  for (int i = dim + 1; i < rank(); ++i) inner *= size(i);
+  return reshape({outer, size(dim) * inner}).columns(start * inner, length * inner);
+}
+
 void Tensor::fill_zero() const {
   PSCALE_CHECK(contiguous(), "fill of a strided view");
   if (device().plans_only()) return;

@@ -58,6 +58,8 @@ class Tensor {
   Tensor reshape(Shape shape) const;                       ///< contiguous tensors; one size may be -1
   Tensor narrow(int64_t start, int64_t length) const;      ///< part of dim 0
   Tensor columns(int64_t start, int64_t length) const;     ///< part of the last dim
+  /// Part of any dim of a contiguous tensor, as a strided matrix whose rows are the dims before it.
+  Tensor part(int dim, int64_t start, int64_t length) const;
 
   void fill_zero() const;                                  ///< contiguous tensors
   /// Copies bytes from `source`: same shape and dtype, any row strides.

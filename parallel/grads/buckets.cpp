@@ -12,14 +12,6 @@ namespace {
 
 constexpr Purpose kGradients{"gradients"};
 
-/// A slab that is whole but for one dim, as a strided matrix: rows are the dims before it.
-Tensor cut(const Tensor& valid, int dim, int64_t start, int64_t length) {
-  int64_t outer = 1, inner = 1;
-  for (int i = 0; i < dim; ++i) outer *= valid.size(i);
-  for (int i = dim + 1; i < valid.rank(); ++i) inner *= valid.size(i);
-  return valid.reshape({outer, valid.size(dim) * inner}).columns(start * inner, length * inner);
-}
-
 int longest_dim(const Shape& shape) {
   return static_cast<int>(std::max_element(shape.begin(), shape.end()) - shape.begin());
 }
@@ -27,15 +19,14 @@ int longest_dim(const Shape& shape) {
 }  // namespace
 
 Tensor OwnedPiece::of(const Tensor& local) const {
-  const Tensor valid = local.narrow(0, parameter->slab().count[0]);
-  return cut(valid, dim, start, length);
+  return local.narrow(0, parameter->slab().count[0]).part(dim, start, length);
 }
 
 Tensor GradientBuckets::Bucket::piece(size_t i, const Tensor& local, int owner) const {
   const Shape& shape = parameters[i]->slab().count;
   const Hyperslab slab = owner_piece(shape, group->size(), owner);
   const int dim = cut_dim[i];
-  return cut(local.narrow(0, shape[0]), dim, slab.start[static_cast<size_t>(dim)], slab.count[static_cast<size_t>(dim)]);
+  return local.narrow(0, shape[0]).part(dim, slab.start[static_cast<size_t>(dim)], slab.count[static_cast<size_t>(dim)]);
 }
 
 GradientBuckets::GradientBuckets(ParameterSet& parameters, int64_t bucket_bytes)

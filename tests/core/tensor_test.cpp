@@ -19,6 +19,10 @@ TEST(Tensor, ViewsShareMemory) {
   EXPECT_FALSE(columns.contiguous());
   EXPECT_EQ(columns.row_stride(), 4);
   EXPECT_EQ(columns.narrow(2, 1).to_vector(), (std::vector<double>{9, 10}));
+  const Tensor cube = Tensor::of(cpu, {2, 3, 2}, DType::float32, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
+  EXPECT_EQ(cube.part(1, 1, 2).to_vector(), (std::vector<double>{2, 3, 4, 5, 8, 9, 10, 11}));
+  EXPECT_EQ(cube.part(0, 1, 1).to_vector(), (std::vector<double>{6, 7, 8, 9, 10, 11}));
+  EXPECT_EQ(cube.part(2, 0, 1).shape(), (Shape{6, 1}));
   EXPECT_TRUE(t.shares_memory_with(columns));
   EXPECT_FALSE(t.sole_owner());
   EXPECT_EQ(t.reshape({2, -1}).shape(), (Shape{2, 6}));
