@@ -2,12 +2,12 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <boost/program_options.hpp>
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "core/base/random.h"
+#include "launch/command_line.h"
 #include "launch/program.h"
 #include "launch/session.h"
 #include "launch/train/trainer.h"
@@ -90,28 +90,18 @@ int step(const Config& config, int64_t steps, int argc, char** argv) {
 }
 
 int run(int argc, char** argv) {
-  std::vector<std::string> words;
-  options::options_description visible("Measures; one JSON line per measurement.\n\n"
-      "  pscale_bench step CONFIG.toml [section.key=value ...]   whole training steps on random tokens\n\nOptions");
-  visible.add_options()("help,h", "this text")("steps", options::value<int64_t>()->default_value(6), "measured steps, after two that are not");
-  options::options_description all;
-  all.add(visible).add_options()("words", options::value(&words));
-  options::variables_map given;
-  try {
-    options::positional_options_description positional;
-    positional.add("words", -1);
-    options::store(options::command_line_parser(argc, argv).options(all).positional(positional).run(), given);
-    options::notify(given);
-  } catch (const options::error& e) {
-    throw UserError(cat(e.what(), "; see pscale_bench --help"));
-  }
-  if (given.contains("help")) {
-    std::cout << visible;
-    return 0;
-  }
-  if (words.size() < 2 || words[0] != "step") throw UserError("usage: pscale_bench step CONFIG.toml [section.key=value ...]");
-  if (given["steps"].as<int64_t>() < 1) throw UserError("--steps must be at least 1");
-  return step(load_config(words[1], {words.begin() + 2, words.end()}), given["steps"].as<int64_t>(), argc, argv);
+  options::options_description visible("Options");
+  visible.add_options()("steps", options::value<int64_t>()->default_value(6), "measured steps, after two that are not");
+  const auto given = parse_command_line("pscale_bench",
+                                        "step CONFIG.toml [section.key=value ...]\n\n"
+                                        "Measures whole training steps on random tokens; prints one JSON line.",
+                                        visible, {argv + 1, argv + argc});
+  if (!given) return kExitDone;
+  if (given->words.size() < 2 || given->words[0] != "step")
+    throw UserError("usage: pscale_bench step CONFIG.toml [section.key=value ...]");
+  const int64_t steps = given->get<int64_t>("steps");
+  if (steps < 1) throw UserError("--steps must be at least 1");
+  return step(load_config(given->words[1], {given->words.begin() + 2, given->words.end()}), steps, argc, argv);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "data/prepare.h"
 #include "data/token_file/token_file.h"
 #include "data/tokenizer/tokenizer.h"
+#include "launch/command_line.h"
 #include "launch/metrics/console.h"
 #include "launch/metrics/format.h"
 #include "launch/program.h"
@@ -32,35 +33,11 @@ constexpr const char* kUsage =
     "pscale_data COMMAND --help lists the options of a command.\n";
 
 /// What a command was given, or nothing where --help was answered.
-using Given = std::optional<options::variables_map>;
+using Given = std::optional<CommandLine>;
 
-Given parse(const std::string& command, const std::string& usage, options::options_description visible,
+Given parse(const std::string& command, const std::string& usage, const options::options_description& visible,
             const std::vector<std::string>& arguments) {
-  visible.add_options()("help,h", "this text");
-  options::options_description all;
-  all.add(visible).add_options()("words", options::value<std::vector<std::string>>()->default_value({}, ""));
-  options::positional_options_description positional;
-  positional.add("words", -1);
-  options::variables_map given;
-  try {
-    namespace style = options::command_line_style;
-    options::store(options::command_line_parser(arguments)
-                       .options(all)
-                       .positional(positional)
-                       .style(style::unix_style & ~style::allow_guessing)
-                       .run(),
-                   given);
-    options::notify(given);
-  } catch (const options::error& e) {
-    throw UserError(cat(e.what(), "; see pscale_data ", command, " --help"));
-  }
-  if (!given.contains("help")) return given;
-  std::cout << "pscale_data " << command << " " << usage << "\n\n" << visible;
-  return std::nullopt;
-}
-
-const std::vector<std::string>& words_of(const options::variables_map& given) {
-  return given["words"].as<std::vector<std::string>>();
+  return parse_command_line("pscale_data " + command, usage, visible, arguments);
 }
 
 double now() {
@@ -122,21 +99,21 @@ int prepare(const std::vector<std::string>& arguments) {
             visible, arguments);
   if (!given) return kExitDone;
   std::vector<std::string> problems;
-  if (!given->contains("tokenizer")) problems.push_back("--tokenizer is missing: prepare --tokenizer bytes");
-  if (!given->contains("out"))
+  if (!given->has("tokenizer")) problems.push_back("--tokenizer is missing: prepare --tokenizer bytes");
+  if (!given->has("out"))
     problems.push_back("--out is missing: the path of the token files without .bin and .idx");
-  if (words_of(*given).empty()) problems.push_back("inputs are missing: name files or folders");
+  if (given->words.empty()) problems.push_back("inputs are missing: name files or folders");
   if (!problems.empty()) throw UserError(std::move(problems));
-  const std::string prefix = (*given)["out"].as<std::string>();
+  const std::string prefix = given->get<std::string>("out");
   if (prefix.empty() || prefix.ends_with('/'))
     throw UserError(cat("--out ", prefix, ": name a file, not a folder"));
 
-  const auto tokenizer = make_tokenizer((*given)["tokenizer"].as<std::string>());
-  const TextFiles text = find_text_files(words_of(*given), (*given)["suffix"].as<std::vector<std::string>>());
+  const auto tokenizer = make_tokenizer(given->get<std::string>("tokenizer"));
+  const TextFiles text = find_text_files(given->words, given->get<std::vector<std::string>>("suffix"));
   ProgressDisplay display(text.bytes);
   PrepareProgress done;
   try {
-    done = prepare_tokens(text, *tokenizer, (*given)["append-eod"].as<bool>(), prefix,
+    done = prepare_tokens(text, *tokenizer, given->get<bool>("append-eod"), prefix,
                           [&](const PrepareProgress& progress) { display.show(progress); });
   } catch (...) {
     display.clear();
@@ -215,10 +192,10 @@ int inspect(const std::vector<std::string>& arguments) {
   const Given given = parse("inspect", "PREFIX\n\nChecks token files and shows what they hold.",
                             options::options_description("Options"), arguments);
   if (!given) return kExitDone;
-  if (words_of(*given).size() != 1)
+  if (given->words.size() != 1)
     throw UserError(
         "inspect takes one path of token files, without .bin and .idx: pscale_data inspect PREFIX");
-  const TokenFile file(words_of(*given)[0]);
+  const TokenFile file(given->words[0]);
   std::cout << "token files      " << file.prefix() << "\n";
   if (file.meaning()) {
     const TokenMeaning& meaning = *file.meaning();
@@ -255,12 +232,12 @@ std::unique_ptr<Tokenizer> tokenizer_for(const std::string& command, const std::
   const Given given = parse(command, "--tokenizer bytes\n\n" + what, visible, arguments);
   if (!given) return nullptr;
   std::vector<std::string> problems;
-  if (!given->contains("tokenizer"))
+  if (!given->has("tokenizer"))
     problems.push_back(cat("--tokenizer is missing: ", command, " --tokenizer bytes"));
-  if (!words_of(*given).empty())
-    problems.push_back(cat(command, " reads standard input; it takes no ", words_of(*given)[0]));
+  if (!given->words.empty())
+    problems.push_back(cat(command, " reads standard input; it takes no ", given->words[0]));
   if (!problems.empty()) throw UserError(std::move(problems));
-  return make_tokenizer((*given)["tokenizer"].as<std::string>());
+  return make_tokenizer(given->get<std::string>("tokenizer"));
 }
 
 int encode(const std::vector<std::string>& arguments) {

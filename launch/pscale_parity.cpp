@@ -1,8 +1,8 @@
 // pscale_parity CASE... [--tensor T] [--replica R] [--data D] [--out FILE]: golden cases under a layout of MPI ranks.
-#include <boost/program_options.hpp>
 #include <iomanip>
 #include <iostream>
 
+#include "launch/command_line.h"
 #include "launch/parity/parity.h"
 #include "launch/program.h"
 #include "launch/session.h"
@@ -76,10 +76,8 @@ bool run_case(const std::string& folder, const Settings& settings, const Device&
 int run(int argc, char** argv) {
   Settings settings;
   std::string dtype, recompute, isa;
-  options::options_description visible(
-      "Runs golden cases and prints the largest errors; exit 1 where one is above its tolerance.\n\n"
-      "  mpirun -np RANKS pscale_parity CASE... [options]\n\nOptions");
-  visible.add_options()("help,h", "this text")
+  options::options_description visible("Options");
+  visible.add_options()
       ("tensor", options::value(&settings.asked.tensor)->default_value(1), "tensor ranks")
       ("replica", options::value(&settings.asked.replica)->default_value(0), "replica ranks; 0: as many as fit")
       ("data", options::value(&settings.asked.data)->default_value(0), "data ranks; 0: what is left")
@@ -88,21 +86,12 @@ int run(int argc, char** argv) {
       ("dtype", options::value(&dtype)->default_value("float32"), "float32, bfloat16 or float64")
       ("isa", options::value(&isa), "avx2 or avx512; default: the best of this processor")
       ("out", options::value(&settings.out), "write what was computed to this safetensors file (one CASE)");
-  options::options_description all;
-  all.add(visible).add_options()("case", options::value(&settings.cases));
-  options::variables_map given;
-  try {
-    options::positional_options_description positional;
-    positional.add("case", -1);
-    options::store(options::command_line_parser(argc, argv).options(all).positional(positional).run(), given);
-    options::notify(given);
-  } catch (const options::error& e) {
-    throw UserError(cat(e.what(), "; see pscale_parity --help"));
-  }
-  if (given.contains("help")) {
-    std::cout << visible;
-    return 0;
-  }
+  const auto given = parse_command_line("pscale_parity",
+                                        "CASE...\n\nRuns golden cases, mpirun -np RANKS pscale_parity CASE..., and prints "
+                                        "the largest errors; exit 1\nwhere one is above its tolerance.",
+                                        visible, {argv + 1, argv + argc});
+  if (!given) return kExitDone;
+  settings.cases = given->words;
   std::vector<std::string> problems;
   if (settings.cases.empty()) problems.push_back("a golden case is missing: pscale_parity CASE...");
   if (settings.cases.size() > 1 && !settings.out.empty()) problems.push_back("--out takes the result of one CASE");
