@@ -77,7 +77,7 @@ def main():
 
     one = "pscale, one process, 2 threads"
     lines = [f"{datetime.date.today()}, {processor()}, {os.cpu_count()} cores, {a.rounds} rounds of {a.steps} steps.", "",
-             "| program | tokens/s | model GFLOP/s | peak memory (MiB) | tokens/s over one pscale process |",
+             "| program | tokens/s | model GFLOP/s | peak memory of a process (MiB) | tokens/s over one pscale process |",
              "| --- | --- | --- | --- | --- |"]
     for name, rows in results.items():
         mid = lambda key: statistics.median(r[key] for r in rows)  # noqa: E731, B023
