@@ -1,10 +1,8 @@
 #include "parallel/grads/sharded_adamw.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <cmath>
 
+#include "core/base/hash.h"
 #include "core/tensor/accumulate.h"
 #include "parallel/ops/collectives.h"
 
@@ -45,6 +43,12 @@ void ShardedAdamW::assign(Parameter& parameter, std::span<const float> values) {
   convert(valid, whole);
   for (auto& [piece, state] : states_)
     if (piece->parameter == &parameter && state.master.defined()) convert(state.master, piece->of(whole));
+}
+
+const ShardedAdamW::State* ShardedAdamW::state_of(const Parameter& parameter) const {
+  for (const auto& [piece, state] : states_)
+    if (piece->parameter == &parameter) return &state;
+  return nullptr;
 }
 
 double ShardedAdamW::gradient_norm() {
@@ -100,15 +104,14 @@ void ShardedAdamW::gather(GradientBuckets::Bucket& bucket) {
 }
 
 uint64_t ShardedAdamW::state_hash() {
-  XXH3_state_t* hash = XXH3_createState();
-  XXH3_64bits_reset(hash);
+  Hash hash;
   const auto add = [&](const Tensor& t) {
     Tensor dense = t;
     if (!t.contiguous()) {
       dense = Tensor::empty(*device_, t.shape(), t.dtype());
       dense.copy_from(t);
     }
-    XXH3_64bits_update(hash, dense.address(), static_cast<size_t>(dense.bytes()));
+    hash.add(dense.address(), static_cast<size_t>(dense.bytes()));
   };
   for (auto& [piece, state] : states_) {
     add(piece->of(piece->parameter->local()));
@@ -116,13 +119,12 @@ uint64_t ShardedAdamW::state_hash() {
     add(state.second);
     if (state.master.defined()) add(state.master);
   }
-  uint64_t own = XXH3_64bits_digest(hash);
-  XXH3_freeState(hash);
+  const uint64_t own = hash.value();
   Communicator& world = mesh_->group(AxisSet::all());
   std::vector<uint64_t> all(static_cast<size_t>(world.size()));
   // Two int32 of each hash: collectives move bits, whatever the type.
   world.all_gather(&own, all.data(), 2, DType::int32, kHash).wait();
-  return XXH3_64bits(all.data(), all.size() * sizeof(uint64_t));
+  return hash_of(all.data(), all.size() * sizeof(uint64_t));
 }
 
 }  // namespace pscale

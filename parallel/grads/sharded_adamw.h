@@ -26,15 +26,20 @@ class ShardedAdamW {
 
   /// Updates made so far: the t of Adam's bias correction.
   int64_t updates() const { return updates_; }
+  /// When a run goes on.
+  void set_updates(int64_t updates) { updates_ = updates; }
+
+  struct State {
+    Tensor first, second;  ///< [rows, columns] of the owned piece: Adam's moments
+    Tensor master;         ///< float32 in bfloat16 training; else undefined: the weight itself
+  };
+  /// Of the piece of a parameter that this rank owns; null where it owns nothing or the parameter is frozen.
+  const State* state_of(const Parameter& parameter) const;
 
   /// A hash of all weights and moments, the same on every rank and for every run with the same bits. Collective.
   uint64_t state_hash();
 
  private:
-  struct State {
-    Tensor first, second;  ///< [rows, columns] of the owned piece
-    Tensor master;         ///< float32 in bfloat16 training; else undefined: the weight itself
-  };
   void gather(GradientBuckets::Bucket& bucket);
 
   GradientBuckets* buckets_;
