@@ -83,6 +83,15 @@ need(nlohmann_json::nlohmann_json "nlohmann JSON 3" nlohmann-json3-dev json-deve
 imported_target(pscale::xxhash xxhash.h libxxhash)
 need(pscale::xxhash "the header of xxHash" libxxhash-dev xxhash-devel xxhash xxhash)
 
+# Serial: each rank writes a file of its own. A parallel build of the library would do, too.
+find_package(HDF5 QUIET COMPONENTS C)
+if(HDF5_FOUND AND NOT TARGET pscale::hdf5)
+  add_library(pscale::hdf5 INTERFACE IMPORTED GLOBAL)
+  target_include_directories(pscale::hdf5 INTERFACE ${HDF5_C_INCLUDE_DIRS})
+  target_link_libraries(pscale::hdf5 INTERFACE ${HDF5_C_LIBRARIES})
+endif()
+need(pscale::hdf5 "HDF5 1.10 or later" libhdf5-dev hdf5-devel hdf5 "hdf5~mpi")
+
 if(PSCALE_TESTS)
   find_package(GTest QUIET)
   need(GTest::gtest "GoogleTest (only for the tests: -DPSCALE_TESTS=OFF builds without)" libgtest-dev gtest-devel gtest
