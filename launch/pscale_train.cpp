@@ -1,4 +1,4 @@
-// pscale_train CONFIG.toml [section.key=value ...] [--dry-run [--ranks N]]
+// pscale_train CONFIG.toml [section.key=value ...] [--dry-run [--ranks N]] [--resume auto|none|PATH]
 #include <iostream>
 
 #include "launch/command_line.h"
@@ -16,7 +16,10 @@ int run(int argc, char** argv) {
   options::options_description visible("Options");
   visible.add_options()(
       "dry-run", "print the resolved configuration, parameters, memory per rank, FLOPs and traffic; train nothing")(
-      "ranks", options::value<int>(), "with --dry-run: plan for this many ranks instead of those of mpirun");
+      "ranks", options::value<int>(), "with --dry-run: plan for this many ranks instead of those of mpirun")(
+      "resume", options::value<std::string>()->default_value("auto"),
+      "auto: go on from the newest sound checkpoint of run.dir; none: start afresh, the old files are set aside; or a "
+      "checkpoint");
   const auto given = parse_command_line("pscale_train",
                                         "CONFIG.toml [section.key=value ...]\n\n"
                                         "Trains a ParScale model: mpirun -np RANKS pscale_train CONFIG.toml",
@@ -44,7 +47,7 @@ int run(int argc, char** argv) {
                         " cannot be read by this version, which only starts from new weights; --dry-run plans the run"));
   MpiWorld world(argc, argv);
   Session session(config, world);
-  Trainer trainer(config, session.device(), session.mesh());
+  Trainer trainer(config, session.device(), session.mesh(), resume_request(given->get<std::string>("resume")));
   trainer.run();
   return kExitDone;
 }

@@ -55,6 +55,8 @@ std::vector<ConfigSection> Config::sections() {
   optimizer.describe(all.back());
   all.emplace_back("data");
   data.describe(all.back());
+  all.emplace_back("checkpoint");
+  checkpoint.describe(all.back());
   all.emplace_back("log");
   log.describe(all.back());
   return all;
@@ -94,9 +96,8 @@ ConfigHints hints() {
   hints.renamed["train.batch_size"] = "train.global_batch";
   hints.renamed["parallel.tp"] = "parallel.tensor";
   hints.renamed["parallel.dp"] = "parallel.data";
-  hints.notes["checkpoint"] = "this version writes no checkpoints; take the section out";
-  for (const char* key : {"training.save_steps", "training.save_total_limit"})
-    hints.notes[key] = "this version writes no checkpoints; take the key out";
+  renamed("save_steps", "checkpoint.save_interval");
+  renamed("save_total_limit", "checkpoint.keep_last");
   for (const char* section : {"training", "train"})
     hints.notes[cat(section, ".gradient_accumulation_steps")] =
         "accumulation is train.global_batch / (train.micro_batch * data ranks); set train.global_batch";

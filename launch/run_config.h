@@ -10,6 +10,7 @@
 #include "core/base/config.h"
 #include "data/config.h"
 #include "models/parscale/model_config.h"
+#include "parallel/checkpoint/checkpoint_config.h"
 #include "parallel/grads/optimizer_config.h"
 #include "parallel/mesh/parallel_config.h"
 
@@ -54,6 +55,7 @@ struct Config {
   TrainConfig train;
   OptimizerConfig optimizer;
   DataConfig data;
+  CheckpointConfig checkpoint;
   LogConfig log;
   ConfigOrigins origins;              ///< where each value came from
   std::vector<std::string> warnings;  ///< what is allowed but probably not meant

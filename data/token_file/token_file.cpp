@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/errors.h"
+#include "core/base/hash.h"
 
 namespace pscale {
 namespace {
@@ -164,6 +165,21 @@ int64_t TokenFile::document_of(int64_t token) const {
     (document_begin(middle) <= token ? low : high) = middle;
   }
   return low;
+}
+
+uint64_t TokenFile::fingerprint() const {
+  constexpr int64_t kPlaces = 64, kTokens = 1024;
+  Hash hash;
+  const int64_t numbers[] = {tokens_, documents_, static_cast<int64_t>(type_)};
+  hash.add(numbers, sizeof numbers);
+  std::vector<int32_t> tokens(static_cast<size_t>(std::min(kTokens, tokens_)));
+  for (int64_t place = 0; place < kPlaces; ++place) {
+    read((tokens_ - static_cast<int64_t>(tokens.size())) / (kPlaces - 1) * place, tokens);
+    hash.add(tokens.data(), tokens.size() * sizeof(int32_t));
+    const int64_t begin = document_begin(documents_ / kPlaces * place);
+    hash.add(&begin, sizeof begin);
+  }
+  return hash.value();
 }
 
 void TokenFile::read(int64_t first, std::span<int32_t> out) const {

@@ -35,6 +35,10 @@ class TokenFile {
   /// The document that holds a token.
   int64_t document_of(int64_t token) const;
 
+  /// A number that tells these token files from others, wherever they lie: counts, type, vocabulary and a sample of the
+  /// tokens. Reads a few hundred kilobytes at most.
+  uint64_t fingerprint() const;
+
   /// Copies tokens first to first + out.size() - 1, which must exist.
   void read(int64_t first, std::span<int32_t> out) const;
 

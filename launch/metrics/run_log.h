@@ -19,8 +19,12 @@ struct RunLogOptions {
   std::filesystem::path folder;  ///< run.dir; made where missing
   bool tensorboard = true;
   int64_t max_steps = 0;
+  int64_t done_steps = 0;  ///< of a run that goes on: rows of later steps are dropped from metrics.jsonl
   Console console;  ///< find_console() in programs
 };
+
+/// Drops the rows of steps after `step` from a metrics.jsonl, and a torn last one. The file is replaced as a whole.
+void drop_rows_after(const std::filesystem::path& metrics, int64_t step);
 
 /// Seconds since 1970, wall clock.
 double wall_time();

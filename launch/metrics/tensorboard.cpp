@@ -81,10 +81,22 @@ std::string scalar_event(double wall_time, int64_t step, const Scalars& scalars)
   return event;
 }
 
-TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, double wall_time)
+std::string session_start_event(double wall_time, int64_t step) {
+  std::string event, session;
+  put_double(event, 1, wall_time);
+  put_key(event, 2, 0);
+  put_varint(event, static_cast<uint64_t>(step));
+  put_key(session, 1, 0);
+  put_varint(session, 1);
+  put_bytes(event, 7, session);
+  return event;
+}
+
+TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& folder, double wall_time, int64_t first_step)
     : file_(folder / cat("events.out.tfevents.", static_cast<int64_t>(std::floor(wall_time)), ".",
                          host_name(), ".", ::getpid())) {
   file_.write(tfrecord(file_version_event(wall_time)));
+  if (first_step > 0) file_.write(tfrecord(session_start_event(wall_time, first_step)));
 }
 
 void TensorBoardWriter::write(double wall_time, int64_t step, const Scalars& scalars) {

@@ -28,11 +28,14 @@ std::string tfrecord(const std::string& payload);
 /// The bytes of an Event with these scalars; without any, of an empty one.
 std::string scalar_event(double wall_time, int64_t step, const Scalars& scalars);
 std::string file_version_event(double wall_time);
+/// Event with field 7, SessionLog {1: status = START}: "a run goes on at this step".
+std::string session_start_event(double wall_time, int64_t step);
 
 class TensorBoardWriter {
  public:
   /// Starts a new file events.out.tfevents.SECONDS.HOST.PID in `folder`. Throws UserError where it cannot.
-  TensorBoardWriter(const std::filesystem::path& folder, double wall_time);
+  /// first_step: TensorBoard forgets what earlier files of the folder say of this step and later ones.
+  TensorBoardWriter(const std::filesystem::path& folder, double wall_time, int64_t first_step = 0);
 
   void write(double wall_time, int64_t step, const Scalars& scalars);
   /// Every known field of the row that has a tag.

@@ -14,7 +14,7 @@ std::optional<fs::path> open_run_folder(const fs::path& folder) {
     std::vector<fs::path> earlier;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
-      if (name == "metrics.jsonl" || name == "log.txt" || name == "config.toml" || name.starts_with("events.out.tfevents."))
+      if (name == "metrics.jsonl" || name == "log.txt" || name == "config.toml" || name == "checkpoints" || name.starts_with("events.out.tfevents."))
         earlier.push_back(entry.path());
     }
     if (earlier.empty()) return std::nullopt;

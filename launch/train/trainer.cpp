@@ -4,11 +4,16 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
+#include <nlohmann/json.hpp>
+
+#include "core/base/durable_file.h"
+#include "core/base/hash.h"
 #include "core/ops/matmul.h"
 #include "launch/metrics/peak_flops.h"
 #include "launch/train/run_folder.h"
+#include "parallel/checkpoint/hdf5_file.h"
+#include "parallel/comm/texts.h"
 
 namespace pscale {
 
@@ -31,6 +36,23 @@ void check_vocabulary(const TokenDataset& data, const ModelConfig& model) {
   if (data.vocabulary() > model.vocab_size)
     throw UserError(cat(data.file().prefix(), ": its tokens need a vocabulary of ", data.vocabulary(),
                         ", but model.vocab_size = ", model.vocab_size));
+}
+
+/// Fingerprints of the token files, by the key that names them.
+std::map<std::string, std::string> fingerprints(const TokenDataset& train, const std::optional<TokenDataset>& validation) {
+  std::map<std::string, std::string> data{{"data.train", to_hex(train.file().fingerprint())}};
+  if (validation) data["data.validation"] = to_hex(validation->file().fingerprint());
+  return data;
+}
+
+/// What every checkpoint of the run says of it.
+Manifest about(const Config& config, std::map<std::string, std::string> data) {
+  Manifest manifest;
+  manifest.config = to_toml(config);
+  manifest.model = to_json(config.model).dump();
+  manifest.data = std::move(data);
+  manifest.versions = {{"pscale", PSCALE_VERSION}, {"hdf5", hdf5_version()}};
+  return manifest;
 }
 
 /// FLOP/s of this rank's share of the machine, measured on all ranks at once.
@@ -68,7 +90,7 @@ TrainingOptions training_options(const Config& config) {
   return options;
 }
 
-Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh)
+Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, const ResumeRequest& request)
     : config_(&config),
       device_(&device),
       mesh_(&mesh),
@@ -88,7 +110,14 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh)
   check_vocabulary(train_, config.model);
   if (validation_) check_vocabulary(*validation_, config.model);
   plan_.multiple = training_.model().token_multiple();
-  training_.initialize(static_cast<uint64_t>(config.run.seed));
+  const auto data = fingerprints(train_, validation_);
+  const CheckpointFolder checkpoints(std::filesystem::path(config.run.dir) / "checkpoints");
+  const auto resumed = resume(request, checkpoints, config, data, training_.parameters(), training_.optimizer());
+  if (resumed) {
+    position_ = resumed->position;
+  } else {
+    training_.initialize(static_cast<uint64_t>(config.run.seed));
+  }
 
   Communicator& world = mesh.group(AxisSet::all());
   if (config.log.peak_flops) {
@@ -100,24 +129,43 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh)
   }
   device.allocator().reset_peaks();
 
-  std::string failure;
+  std::vector<std::string> failure;
   if (world.rank() == 0) {
     try {
-      const std::filesystem::path folder = config.run.dir;
-      const auto aside = open_run_folder(folder);
-      log_.emplace(RunLogOptions{.folder = folder,
-                                 .tensorboard = config.log.tensorboard,
-                                 .max_steps = config.train.max_steps,
-                                 .console = find_console()});
-      std::ofstream(folder / "config.toml") << to_toml(config);
-      if (aside) say(cat("this folder held an earlier run: its files are now in ", aside->string()));
+      open_log(resumed);
+    } catch (const UserError& e) {
+      failure = e.problems();
     } catch (const std::exception& e) {
-      failure = e.what();
+      failure = {e.what()};
     }
   }
-  int32_t failed = failure.empty() ? 0 : 1;
-  world.all_reduce(&failed, 1, DType::int32, Reduction::max, kReport).wait();
-  if (failed != 0) throw UserError(failure.empty() ? "rank 0 could not open run.dir" : failure);
+  failure = gather_problems(world, failure, kReport);
+  if (!failure.empty()) throw UserError(std::move(failure));
+  checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(),
+                        about(config, data), [this](const std::string& text) { say(text); });
+}
+
+void Trainer::open_log(const std::optional<Resumed>& resumed) {
+  const std::filesystem::path folder = config_->run.dir;
+  const CheckpointFolder checkpoints(folder / "checkpoints");
+  std::vector<std::string> notes = resumed ? resumed->notes : std::vector<std::string>{};
+  for (const std::string& name : checkpoints.remove_leftovers())
+    notes.push_back(cat("removed ", name, ", a checkpoint that was not finished"));
+  const bool goes_on = resumed && checkpoints.contains(resumed->from);
+  if (goes_on) {
+    for (const std::filesystem::path& aside : checkpoints.set_aside_after(position_.step))
+      notes.push_back(cat("a later checkpoint is now in ", aside.string()));
+  } else if (const auto aside = open_run_folder(folder)) {
+    notes.push_back(cat("this folder held an earlier run: its files are now in ", aside->string()));
+  }
+  log_.emplace(RunLogOptions{.folder = folder,
+                             .tensorboard = config_->log.tensorboard,
+                             .max_steps = config_->train.max_steps,
+                             .done_steps = goes_on ? position_.step : 0,
+                             .console = find_console()});
+  write_file_durably(folder / "config.toml", to_toml(*config_));
+  for (const std::string& note : notes) say(note);
+  if (resumed) say(cat("goes on from ", resumed->from.string(), " after step ", position_.step));
 }
 
 void Trainer::say(const std::string& text) {
@@ -168,7 +216,7 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
       row.tokens_per_second * model_flops_per_token(config_->model, config_->train.sequence_length);
   row.mfu = model_flops_utilization(row.model_flops_per_second, peak_flops_);
   row.validation_loss = validation_loss_;
-  if (skipped_ > 0) row.skipped_steps = skipped_;
+  if (position_.skipped_steps > 0) row.skipped_steps = position_.skipped_steps;
   if (logged) {
     double peak = static_cast<double>(device_->allocator().stats().peak + mesh_->communication_bytes());
     mesh_->group(AxisSet::all()).all_reduce(&peak, 1, DType::float64, Reduction::max, kReport).wait();
@@ -195,8 +243,13 @@ void Trainer::run() {
   say(cat("layout ", to_string(mesh_->layout()), " (data x replica x tensor), ", plan_.accumulate(),
           " micro-batches a step, ", train_.samples_per_epoch(), " samples an epoch"));
   for (const std::string& warning : config_->warnings) say("warning: " + warning);
+  if (position_.step >= max_steps) {
+    say(cat("step ", position_.step, " of train.max_steps = ", max_steps, " is done: nothing is left to train"));
+    return;
+  }
   Clock clock;
-  for (int64_t step = 1; step <= max_steps; ++step) {
+  clock.last_step = position_.step;
+  for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
     const double before = seconds_now();
     const std::vector<Batch> batches = step_batches(train_, plan_, step - 1, *device_);
     clock.data_wait += seconds_now() - before;
@@ -206,22 +259,25 @@ void Trainer::run() {
     const StepResult result =
         training_.step(batches, targets, rate, logged && config_->model.parscale_n > 1);
     if (result.skipped) {
-      ++skipped_;
-      ++skipped_in_a_row_;
+      ++position_.skipped_steps;
+      ++position_.skipped_in_a_row;
       const int64_t first = (step - 1) * plan_.global_batch;
       say(cat("step ", step, ": loss ", result.loss, ", gradient norm ", result.gradient_norm,
               ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
-      if (skipped_in_a_row_ > config_->train.max_skipped_steps)
-        throw UserError(cat("step ", step, ": ", skipped_in_a_row_, " updates in a row had a loss or gradient that is "
+      if (position_.skipped_in_a_row > config_->train.max_skipped_steps)
+        throw UserError(cat("step ", step, ": ", position_.skipped_in_a_row, " updates in a row had a loss or gradient that is "
                             "not finite (train.max_skipped_steps = ", config_->train.max_skipped_steps,
                             "); lower optimizer.learning_rate, or look at the samples named in log.txt"));
     } else {
-      skipped_in_a_row_ = 0;
+      position_.skipped_in_a_row = 0;
     }
     const int64_t interval = config_->data.validation_interval;
     const bool validated = interval > 0 && (step % interval == 0 || step == max_steps);
     if (validated) validation_loss_ = validate();
     report(step, result, clock, logged || validated);
+    position_.step = step;
+    position_.next_sample = step * plan_.global_batch;
+    checkpointer_->after_step(position_, step == max_steps);
   }
   say(cat("done after ", max_steps, " steps, state ", std::hex, training_.optimizer().state_hash()));
 }

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "launch/checkpoint/resume.h"
 #include "launch/metrics/run_log.h"
 #include "launch/run_config.h"
 #include "launch/train/sample_source.h"
@@ -15,16 +16,18 @@ TrainingOptions training_options(const Config& config);
 
 class Trainer {
  public:
-  /// `config` is resolved: its layout is the mesh's. Opens the data and takes memory. Collective.
-  Trainer(const Config& config, const Device& device, const Mesh& mesh);
+  /// `config` is resolved: its layout is the mesh's. Opens the data, takes memory, and loads the checkpoint to go on from.
+  /// Collective.
+  Trainer(const Config& config, const Device& device, const Mesh& mesh, const ResumeRequest& request);
 
-  /// Trains to the last step. Throws UserError where more than train.max_skipped_steps updates in a row are skipped.
+  /// Trains to the last step, saving checkpoints. Throws UserError where more than train.max_skipped_steps updates in a row are skipped.
   void run();
 
  private:
   struct Clock;
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
   std::optional<double> validate();
+  void open_log(const std::optional<Resumed>& resumed);
   void say(const std::string& text);
 
   const Config* config_;
@@ -37,7 +40,8 @@ class Trainer {
   std::optional<RunLog> log_;         // on rank 0
   std::optional<double> peak_flops_;  // of all ranks together
   std::optional<double> validation_loss_;
-  int64_t skipped_in_a_row_ = 0, skipped_ = 0;
+  RunPosition position_;
+  std::optional<Checkpointer> checkpointer_;
 };
 
 }  // namespace pscale

@@ -1,0 +1,130 @@
+#include "launch/checkpoint/checkpoint_folder.h"
+
+#include <algorithm>
+#include <charconv>
+#include <iomanip>
+#include <optional>
+#include <sstream>
+
+#include "core/base/durable_file.h"
+#include "core/base/errors.h"
+
+namespace pscale {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kWriting = ".writing_";
+constexpr const char* kRemoving = ".removing_";
+
+std::optional<int64_t> step_of(const std::string& name) {
+  constexpr std::string_view prefix = "step_";
+  if (!name.starts_with(prefix)) return std::nullopt;
+  int64_t step = 0;
+  const char *begin = name.data() + prefix.size(), *end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(begin, end, step);
+  return error == std::errc{} && stop == end && begin != end ? std::optional(step) : std::nullopt;
+}
+
+}  // namespace
+
+std::string checkpoint_name(int64_t step) {
+  std::ostringstream name;
+  name << "step_" << std::setw(8) << std::setfill('0') << step;
+  return name.str();
+}
+
+int64_t free_bytes(const fs::path& folder) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  if (error) throw UserError(cat(folder.string(), ": ", error.message()));
+  return static_cast<int64_t>(space.available);
+}
+
+std::vector<CheckpointFolder::Entry> CheckpointFolder::list() const {
+  std::vector<Entry> entries;
+  std::error_code missing;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_, missing))
+    if (const auto step = step_of(entry.path().filename().string()); step && entry.is_directory())
+      entries.push_back({*step, entry.path()});
+  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.step > b.step; });
+  return entries;
+}
+
+bool CheckpointFolder::contains(const fs::path& checkpoint) const {
+  std::error_code missing;
+  return fs::exists(path_, missing) && fs::equivalent(fs::absolute(checkpoint).parent_path(), path_, missing);
+}
+
+std::vector<fs::path> CheckpointFolder::set_aside_after(int64_t step) const {
+  const fs::path run = path_.parent_path();
+  fs::path aside;
+  std::vector<fs::path> moved;
+  for (const Entry& entry : list()) {
+    if (entry.step <= step) {
+      link_durably(path_ / "latest", entry.path.filename());
+      break;
+    }
+    for (int number = 1; aside.empty(); ++number)
+      if (!fs::exists(run / cat("previous_", number, "/checkpoints"))) aside = run / cat("previous_", number, "/checkpoints");
+    fs::create_directories(aside);
+    moved.push_back(aside / entry.path.filename());
+    rename_durably(entry.path, moved.back());
+  }
+  return moved;
+}
+
+fs::path CheckpointFolder::being_written(int64_t step, const std::string& id) const {
+  return path_ / cat(kWriting, checkpoint_name(step), ".", id);
+}
+
+void CheckpointFolder::begin(int64_t step, const std::string& id) const {
+  std::error_code error;
+  const fs::path folder = being_written(step, id) / "shards";
+  fs::create_directories(folder, error);
+  if (error) throw UserError(cat(folder.string(), ": cannot be made: ", error.message()));
+}
+
+void CheckpointFolder::commit(int64_t step, const std::string& id) const {
+  const fs::path from = being_written(step, id), to = path_ / checkpoint_name(step);
+  sync_folder(from);
+  if (!fs::exists(to)) {
+    rename_durably(from, to);
+  } else {
+    exchange_durably(from, to);
+    std::error_code later;  // what cannot be removed now is a leftover of the next start
+    fs::remove_all(from, later);
+  }
+  link_durably(path_ / "latest", checkpoint_name(step));
+}
+
+void CheckpointFolder::remove(const fs::path& checkpoint) const {
+  const fs::path condemned = path_ / cat(kRemoving, checkpoint.filename().string());
+  rename_durably(checkpoint, condemned);
+  std::error_code later;  // what cannot be removed now is a leftover of the next start
+  fs::remove_all(condemned, later);
+}
+
+void CheckpointFolder::prune(int64_t last, int64_t every) const {
+  if (last == 0) return;
+  const std::vector<Entry> entries = list();
+  for (size_t i = static_cast<size_t>(last); i < entries.size(); ++i)
+    if (every == 0 || entries[i].step % every != 0) remove(entries[i].path);
+}
+
+std::vector<std::string> CheckpointFolder::remove_leftovers() const {
+  std::vector<std::string> names;
+  std::error_code missing;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_, missing)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kWriting) || name.starts_with(kRemoving) || name == "latest.partial") names.push_back(name);
+  }
+  for (const std::string& name : names) {
+    std::error_code ignored;
+    fs::remove_all(path_ / name, ignored);
+  }
+  return names;
+}
+
+}  // namespace pscale

@@ -1,0 +1,205 @@
+#include "launch/checkpoint/checkpointer.h"
+
+#include <chrono>
+#include <ctime>
+#include <random>
+
+#include "core/base/durable_file.h"
+#include "core/base/hash.h"
+#include "launch/metrics/format.h"
+#include "parallel/checkpoint/slab.h"
+#include "parallel/comm/texts.h"
+
+namespace pscale {
+
+namespace {
+
+constexpr Purpose kCheckpoint{"checkpoint"};
+constexpr int64_t kSpareBytes = int64_t{16} << 20;  // for names and mappings, and for the log to go on
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+std::string in_seconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g s", seconds);
+  return text;
+}
+
+template <class T>
+bool running(const std::future<T>& job) {
+  return job.valid() && job.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+}
+
+/// What a finished job failed with; empty where it did not.
+template <class T>
+std::vector<std::string> problems_of(std::future<T>& job, T& result) {
+  try {
+    result = job.get();
+    return {};
+  } catch (const UserError& e) {
+    return e.problems();
+  } catch (const std::exception& e) {
+    return {e.what()};
+  }
+}
+
+}  // namespace
+
+Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh,
+                           const ParameterSet& parameters, const ShardedAdamW& optimizer, Manifest about,
+                           std::function<void(const std::string&)> say)
+    : config_(config),
+      folder_(std::move(folder)),
+      mesh_(&mesh),
+      world_(&mesh.group(AxisSet::all())),
+      parameters_(&parameters),
+      optimizer_(&optimizer),
+      about_(std::move(about)),
+      say_(std::move(say)),
+      last_begin_(seconds_now()) {
+  about_.layout = mesh.layout();
+  const DType masters = parameters.dtype() == DType::bfloat16 ? DType::float32 : parameters.dtype();
+  for (const Parameter& p : parameters.all()) {
+    const ParameterSpec& spec = p.spec();
+    about_.tensors[spec.name] = {p.trainable() ? masters : parameters.dtype(), spec.shape,
+                                 spec.file_shape.empty() ? spec.shape : spec.file_shape, p.trainable()};
+  }
+}
+
+Checkpointer::~Checkpointer() = default;
+
+Checkpointer::Agreed Checkpointer::agree(bool time_is_up) {
+  int32_t flags[2] = {time_is_up, running(shard_) || running(whole_)};
+  world_->all_reduce(flags, 2, DType::int32, Reduction::max, kCheckpoint).wait();
+  return {flags[0] != 0, flags[1] != 0};
+}
+
+void Checkpointer::after_step(const RunPosition& position, bool last) {
+  const double start = seconds_now();
+  const bool minutes = config_.save_minutes > 0 && start - last_begin_ >= 60 * config_.save_minutes;
+  const Agreed agreed = agree(minutes && is_root());
+  if (phase_ != Phase::idle && !agreed.running) advance();
+  const bool interval = config_.save_interval > 0 && position.step % config_.save_interval == 0;
+  if (interval || agreed.time_is_up || last) {
+    wait();
+    begin(position);
+  }
+  stall_ += seconds_now() - start;
+  if (last || !config_.async) wait();
+  if (last && failures_ > 0) {  // the last step has no later one to try again
+    begin(position);
+    wait();
+  }
+}
+
+void Checkpointer::wait() {
+  while (phase_ != Phase::idle) {
+    if (shard_.valid()) shard_.wait();
+    if (whole_.valid()) whole_.wait();
+    agree(false);
+    advance();
+  }
+}
+
+void Checkpointer::begin(const RunPosition& position) {
+  begin_ = last_begin_ = seconds_now();
+  stall_ = 0;
+  manifest_ = about_;
+  manifest_.step = position.step;
+  manifest_.updates = optimizer_->updates();
+  manifest_.next_sample = position.next_sample;
+  manifest_.skipped_steps = position.skipped_steps;
+  manifest_.skipped_in_a_row = position.skipped_in_a_row;
+  manifest_.created = utc_now();
+
+  const std::vector<StateTensor> owned = owned_state(*parameters_, *optimizer_);
+  double bytes = 0;
+  for (const StateTensor& s : owned) bytes += static_cast<double>(s.tensor.bytes());
+  world_->all_reduce(&bytes, 1, DType::float64, Reduction::sum, kCheckpoint).wait();
+
+  std::vector<std::string> problems;
+  std::string id;
+  if (is_root()) {
+    std::random_device random;
+    id = to_hex(uint64_t{random()} << 32 | random()).substr(4);
+    try {
+      folder_.begin(position.step, id);
+      const int64_t free = free_bytes(folder_.path()), needed = static_cast<int64_t>(bytes) + kSpareBytes;
+      if (free < needed)
+        problems.push_back(cat(folder_.path().string(), ": a checkpoint needs ", format_bytes(needed), ", but only ",
+                               format_bytes(free), " are free"));
+    } catch (const UserError& e) {
+      problems = e.problems();
+    }
+  }
+  manifest_.id = gather_texts(*world_, id, kCheckpoint)[0];
+  phase_ = Phase::shards;
+  problems = gather_problems(*world_, problems, kCheckpoint);
+  if (!problems.empty()) return give_up(problems);
+
+  const std::string path = shard_path(mesh_->rank(), manifest_.id);
+  shard_ = std::async(std::launch::async, [state = copy_state(owned), path, folder = folder_, step = position.step,
+                                           id = manifest_.id] {
+    folder.begin(step, id);
+    return write_shard(folder.being_written(step, id), path, state);
+  });
+}
+
+void Checkpointer::advance() {
+  if (phase_ == Phase::shards) {
+    FileRecord record;
+    const auto problems = gather_problems(*world_, problems_of(shard_, record), kCheckpoint);
+    if (!problems.empty()) return give_up(problems);
+    const auto records = gather_texts(*world_, to_json(record), kCheckpoint);
+    phase_ = Phase::whole;
+    if (!is_root()) return;
+    for (const std::string& text : records) manifest_.files.push_back(file_record_from_json(text));
+    whole_ = std::async(std::launch::async, [manifest = manifest_, folder = folder_, config = config_]() mutable {
+      write_whole_files(folder.being_written(manifest.step, manifest.id), manifest);
+      folder.commit(manifest.step, manifest.id);
+      folder.prune(config.keep_last, config.keep_every);
+      int64_t bytes = 0;
+      for (const FileRecord& file : manifest.files) bytes += file.bytes;
+      return bytes;
+    });
+    return;
+  }
+  int64_t bytes = 0;
+  std::vector<std::string> problems;
+  if (is_root()) problems = problems_of(whole_, bytes);
+  problems = gather_problems(*world_, problems, kCheckpoint);
+  if (!problems.empty()) return give_up(problems);
+  phase_ = Phase::idle;
+  failures_ = 0;
+  say_(cat("saved ", (folder_.path() / checkpoint_name(manifest_.step)).string(), ": ", format_bytes(bytes), " in ",
+           in_seconds(seconds_now() - begin_), ", training waited ", in_seconds(stall_)));
+}
+
+void Checkpointer::give_up(const std::vector<std::string>& problems) {
+  phase_ = Phase::idle;
+  ++failures_;
+  for (const std::string& problem : problems)
+    say_(cat("error: the checkpoint of step ", manifest_.step, " was not saved: ", problem));
+  if (is_root()) {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_.being_written(manifest_.step, manifest_.id), ignored);
+  }
+  if (failures_ >= 2) {
+    std::vector<std::string> all = problems;
+    all.push_back("two checkpoints in a row could not be saved, so the run ends; what was saved before is intact");
+    throw UserError(std::move(all));
+  }
+}
+
+}  // namespace pscale

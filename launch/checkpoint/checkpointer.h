@@ -1,0 +1,67 @@
+// Saving a run's checkpoints: when, by whom, and without holding training up.
+//
+// At a save every rank copies the state it owns and goes on; a thread of each rank writes its shard. After every step the
+// ranks agree in one small all-reduce whether all are through; then a thread of rank 0 writes the files over the shards and
+// the manifest, and gives the folder its name. No thread but the trainer's talks to other ranks.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <string>
+
+#include "launch/checkpoint/checkpoint_folder.h"
+#include "parallel/checkpoint/checkpoint.h"
+#include "parallel/checkpoint/checkpoint_config.h"
+
+namespace pscale {
+
+/// Where a run is after a step, beside weights and moments.
+struct RunPosition {
+  int64_t step = 0, next_sample = 0, skipped_steps = 0, skipped_in_a_row = 0;
+};
+
+class Checkpointer {
+ public:
+  /// `about`: what every manifest of the run says (configuration, model, data). `say`: a line for the log, on rank 0.
+  /// `parameters` and `optimizer` must outlive this.
+  Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh, const ParameterSet& parameters,
+               const ShardedAdamW& optimizer, Manifest about, std::function<void(const std::string&)> say);
+  /// Waits for what is being written; it stays a leftover where ranks could not agree any more.
+  ~Checkpointer();
+
+  /// After every step, on all ranks: starts a save where one is due and brings an earlier one further. `last`: saves and
+  /// waits. A save that fails is told to the log; the second in a row throws UserError. Collective.
+  void after_step(const RunPosition& position, bool last);
+
+ private:
+  enum class Phase : uint8_t { idle, shards, whole };
+  struct Agreed {
+    bool time_is_up, running;
+  };
+  Agreed agree(bool time_is_up);
+  void begin(const RunPosition& position);
+  void advance();
+  void wait();
+  void give_up(const std::vector<std::string>& problems);
+  bool is_root() const { return mesh_->rank() == 0; }
+
+  CheckpointConfig config_;
+  CheckpointFolder folder_;
+  const Mesh* mesh_;
+  Communicator* world_;
+  const ParameterSet* parameters_;
+  const ShardedAdamW* optimizer_;
+  Manifest about_;
+  std::function<void(const std::string&)> say_;
+
+  Phase phase_ = Phase::idle;
+  Manifest manifest_;                 ///< of the checkpoint that is being written
+  std::future<FileRecord> shard_;     ///< this rank's
+  std::future<int64_t> whole_;        ///< rank 0's: bytes of the checkpoint
+  int failures_ = 0;                  ///< in a row
+  double last_begin_, begin_ = 0;     ///< seconds
+  double stall_ = 0;                  ///< seconds that training waited for this save
+};
+
+}  // namespace pscale

@@ -1,0 +1,35 @@
+// Going on with a run from a checkpoint.
+#pragma once
+
+#include <optional>
+
+#include "launch/checkpoint/checkpointer.h"
+#include "launch/run_config.h"
+
+namespace pscale {
+
+/// --resume auto | none | PATH
+struct ResumeRequest {
+  enum class Kind : uint8_t { automatic, none, path } kind = Kind::automatic;
+  std::filesystem::path path;  ///< a checkpoint, or a run's folder: its newest
+};
+ResumeRequest resume_request(const std::string& text);
+
+struct Resumed {
+  RunPosition position;
+  std::filesystem::path from;
+  std::vector<std::string> notes;  ///< what the log should say: checkpoints that were passed over, and why
+};
+
+/// Keys that change the mathematics and differ between a saved configuration and that of this run, as sentences. What may
+/// change: paths, layout, micro-batch, logging, intervals, max_steps.
+std::vector<std::string> differences(const std::string& saved_toml, const Config& config);
+
+/// Loads weights, moments and Adam's count. automatic: the newest sound checkpoint of `folder`; nothing where there is
+/// none at all. Throws UserError on all ranks where the checkpoint that was asked for is missing or not sound, where all
+/// are not, and where it is of another run: `config` or `data` (fingerprints of the token files) differ. Collective.
+std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFolder& folder, const Config& config,
+                              const std::map<std::string, std::string>& data, ParameterSet& parameters,
+                              ShardedAdamW& optimizer);
+
+}  // namespace pscale
