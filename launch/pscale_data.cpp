@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <charconv>
-#include <chrono>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -12,7 +11,7 @@
 #include "data/token_file/token_file.h"
 #include "data/tokenizer/tokenizer.h"
 #include "launch/command_line.h"
-#include "launch/metrics/console.h"
+#include "launch/metrics/byte_progress.h"
 #include "launch/metrics/format.h"
 #include "launch/program.h"
 
@@ -39,48 +38,6 @@ Given parse(const std::string& command, const std::string& usage, const options:
             const std::vector<std::string>& arguments) {
   return parse_command_line("pscale_data " + command, usage, visible, arguments);
 }
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-/// Shows how far a preparation is: one line written over on a terminal, else a line now and then.
-class ProgressDisplay {
- public:
-  explicit ProgressDisplay(int64_t total)
-      : console_(find_console()), total_(total), start_(now()), last_(start_) {}
-
-  void show(const PrepareProgress& progress) {
-    const double time = now();
-    if (time - last_ < (console_.rewrites ? 0.1 : 10)) return;
-    last_ = time;
-    const double rate = static_cast<double>(progress.bytes) / (time - start_);
-    std::string line = cat(
-        format_bytes(static_cast<double>(progress.bytes)), " of ", format_bytes(static_cast<double>(total_)),
-        "  ", format_count(static_cast<double>(progress.tokens)), " tokens  ", format_bytes(rate), "/s  eta ",
-        format_duration(static_cast<double>(std::max<int64_t>(0, total_ - progress.bytes)) / rate));
-    if (console_.rewrites) {
-      // A line that wraps could not be written over.
-      line = line.substr(0, static_cast<size_t>(std::max(1, console_.columns - 1)));
-      *console_.out << '\r' << line << "\x1b[K" << std::flush;
-      shown_ = true;
-    } else {
-      *console_.out << line << '\n' << std::flush;
-    }
-  }
-  /// Takes the rewritten line away.
-  void clear() {
-    if (shown_) *console_.out << "\r\x1b[K" << std::flush;
-    shown_ = false;
-  }
-  double seconds() const { return now() - start_; }
-
- private:
-  Console console_;
-  int64_t total_;
-  double start_, last_;
-  bool shown_ = false;
-};
 
 int prepare(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
@@ -110,15 +67,11 @@ int prepare(const std::vector<std::string>& arguments) {
 
   const auto tokenizer = make_tokenizer(given->get<std::string>("tokenizer"));
   const TextFiles text = find_text_files(given->words, given->get<std::vector<std::string>>("suffix"));
-  ProgressDisplay display(text.bytes);
-  PrepareProgress done;
-  try {
-    done = prepare_tokens(text, *tokenizer, given->get<bool>("append-eod"), prefix,
-                          [&](const PrepareProgress& progress) { display.show(progress); });
-  } catch (...) {
-    display.clear();
-    throw;
-  }
+  ByteProgress display(text.bytes);
+  const PrepareProgress done =
+      prepare_tokens(text, *tokenizer, given->get<bool>("append-eod"), prefix, [&](const PrepareProgress& progress) {
+        display.show(progress.bytes, cat(format_count(static_cast<double>(progress.tokens)), " tokens"));
+      });
   display.clear();
   const double seconds = display.seconds();
   std::cout << prefix << ": " << done.documents << " documents, " << done.tokens << " tokens from "

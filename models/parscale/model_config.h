@@ -70,8 +70,9 @@ struct ModelConfig {
 };
 
 /// A Hugging Face config.json: unknown keys are ignored, null is absent, and what would change the
-/// mathematics in a way that this model does not have is refused. Throws UserError with all problems, each
-/// naming the file.
+/// mathematics in a way that this model does not have is refused. What a file leaves open follows its model_type:
+/// qwen2_parscale has no prefix at P = 1, parscale_cross_attn rotates replicas by interleaved pairs. Throws UserError
+/// with all problems, each naming the file.
 ModelConfig read_model_config(const std::string& path);
 ModelConfig model_config_from_json(const nlohmann::ordered_json& json, const std::string& source);
 /// The flat JSON object that a Hugging Face folder carries.

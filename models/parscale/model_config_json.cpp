@@ -21,16 +21,23 @@ ConfigSection parscale_section(ModelConfig& config) {
   return section;
 }
 
-/// model_type of the families of ParScale checkpoints, under the one name used here.
+/// Brings the files of the families of ParScale checkpoints under the one model_type used here, with what theirs means:
+/// QwenLM/ParScale builds no prefix for one replica, parscale-xattn rotates replicas by interleaved pairs.
 void unify_model_type(ConfigTable& values) {
   ConfigValue* type = values.find("model_type");
-  const auto* name = type ? std::get_if<std::string>(&type->data) : nullptr;
-  if (!name) return;
+  const auto* found = type ? std::get_if<std::string>(&type->data) : nullptr;
+  if (!found) return;
+  const std::string name = *found;
+  const auto absent = [&](const char* key) { return !values.find(key) || values.find(key)->is_null(); };
+  if (name == "qwen2_parscale") {
+    const ConfigValue* replicas = values.find("parscale_n");
+    const auto* count = replicas ? std::get_if<int64_t>(&replicas->data) : nullptr;
+    if (absent("parscale_n") || (count && *count == 1)) values["parscale_n_tokens"].data = int64_t{0};
+  }
+  if (name == "parscale_cross_attn" && absent("replica_rope_layout"))
+    values["replica_rope_layout"].data = std::string("interleaved");
   for (const char* other : {"qwen2_parscale", "parscale_base", "parscale_cross_attn", "ParScale"})
-    if (*name == other) {
-      type->data = std::string("parscale");
-      return;
-    }
+    if (name == other) values["model_type"].data = std::string("parscale");
 }
 
 /// Keys of other models that would change what is computed.

@@ -1,0 +1,31 @@
+// How far work on a known number of bytes is: one line written over on a terminal, else a line now and then.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "launch/metrics/console.h"
+
+namespace pscale {
+
+class ByteProgress {
+ public:
+  explicit ByteProgress(int64_t total);
+  /// Takes a rewritten line away.
+  ~ByteProgress();
+  ByteProgress(const ByteProgress&) = delete;
+  ByteProgress& operator=(const ByteProgress&) = delete;
+
+  /// May be called often. `detail` stands between the bytes and their rate.
+  void show(int64_t bytes, const std::string& detail = "");
+  void clear();
+  double seconds() const;
+
+ private:
+  Console console_;
+  int64_t total_;
+  double start_, last_;
+  bool shown_ = false;
+};
+
+}  // namespace pscale

@@ -1,0 +1,121 @@
+// pscale_ckpt convert: models from one folder to another.
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <filesystem>
+#include <iostream>
+
+#include "core/base/errors.h"
+#include "launch/command_line.h"
+#include "launch/convert/open_model.h"
+#include "launch/convert/target_config.h"
+#include "launch/metrics/byte_progress.h"
+#include "launch/metrics/format.h"
+#include "launch/program.h"
+#include "models/hf/converted_source.h"
+#include "models/hf/export.h"
+#include "models/hf/export_tokenizer.h"
+
+namespace {
+
+namespace options = boost::program_options;
+using namespace pscale;
+
+constexpr const char* kUsage =
+    "Checkpoints and model folders.\n\n"
+    "  pscale_ckpt convert --from A --to B [section.key=value ...]   writes the model in A as the Hugging Face folder B\n\n"
+    "pscale_ckpt COMMAND --help lists the options of a command.\n";
+
+/// The type of most tensors of a base: new ones get the same.
+DType type_of_new(const TensorSource& base) {
+  for (const auto& [name, info] : base.tensors())
+    if (info.dtype != DType::bfloat16) return DType::float32;
+  return DType::bfloat16;
+}
+
+std::optional<DType> dtype_option(const CommandLine& given) {
+  if (!given.has("dtype")) return std::nullopt;
+  const std::string& name = given.get<std::string>("dtype");
+  if (name == "float32") return DType::float32;
+  if (name == "bfloat16") return DType::bfloat16;
+  throw UserError(cat("--dtype ", name, ": float32 or bfloat16"));
+}
+
+int convert(const std::vector<std::string>& arguments) {
+  options::options_description visible("Options");
+  visible.add_options()("from", options::value<std::string>(),
+                        "Hugging Face folder, or the hub id of one in the local Hugging Face cache")(
+      "to", options::value<std::string>(), "Hugging Face folder to write; must not exist")(
+      "dtype", options::value<std::string>(), "float32 or bfloat16 (rounded to nearest even); not given: as stored")(
+      "tokenizer", options::value<std::string>(),
+      "bytes, or a folder whose tokenizer files are copied; not given: those of --from")(
+      "max-shard-bytes", options::value<int64_t>()->default_value(5'000'000'000), "most bytes of tensors in one file");
+  const auto given = parse_command_line(
+      "pscale_ckpt convert",
+      "--from A --to B [parscale.key=value ...] [run.seed=value]\n\n"
+      "With parscale keys the model becomes another ParScale model on the way: its weights are kept bit for bit,\n"
+      "what the keys add is new (run.seed decides it):\n"
+      "  pscale_ckpt convert --from hf-base/ --to start/ parscale.parscale_n=4 parscale.enable_cross_attn=true",
+      visible, arguments);
+  if (!given) return kExitDone;
+  std::vector<std::string> problems;
+  for (const char* name : {"from", "to"})
+    if (!given->has(name)) problems.push_back(cat("--", name, " is missing: convert --from A --to B"));
+  if (given->get<int64_t>("max-shard-bytes") < 1) problems.push_back("--max-shard-bytes must be at least 1");
+  for (const std::string& word : given->words)
+    if (word.find('=') == std::string::npos) problems.push_back(cat(word, ": is no option and no section.key=value"));
+  if (!problems.empty()) throw UserError(std::move(problems));
+
+  ExportOptions how;
+  how.dtype = dtype_option(*given);
+  how.max_shard_bytes = given->get<int64_t>("max-shard-bytes");
+  const std::string to = given->get<std::string>("to");
+  OpenModel model = open_model(given->get<std::string>("from"));
+  how.like = model.hf_folder;
+  if (given->has("tokenizer")) {
+    how.tokenizer = given->get<std::string>("tokenizer");
+  } else if (!model.hf_folder.empty() && has_tokenizer(model.hf_folder)) {
+    how.tokenizer = model.hf_folder;
+  }
+
+  const Target target = target_of(model.config, given->words);
+  TensorSource* source = model.tensors.get();
+  std::optional<ConvertedSource> converted;
+  if (target.changes) {
+    for (const std::string& warning : target.config.warnings()) std::cout << "warning: " << warning << "\n";
+    source = &converted.emplace(*model.tensors, target.config, target.seed, type_of_new(*model.tensors));
+  }
+
+  std::optional<ByteProgress> display;
+  int64_t bytes = 0;
+  how.progress = [&](int64_t written, int64_t total) {
+    if (!display) display.emplace(total);
+    display->show(written);
+    bytes = written;
+  };
+  export_hf(*source, target.config, to, how);
+  const double seconds = display ? display->seconds() : 0;
+  display.reset();
+  std::cout << to << ": " << source->tensors().size() << " tensors";
+  if (converted && !converted->added().empty()) std::cout << ", " << converted->added().size() << " of them new";
+  std::cout << ", " << format_bytes(static_cast<double>(bytes)) << " in " << format_duration(seconds) << " ("
+            << format_bytes(static_cast<double>(bytes) / std::max(seconds, 1e-3)) << "/s)\n";
+  return kExitDone;
+}
+
+int run(int argc, char** argv) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
+  if (command == "convert") return convert(arguments);
+  if (command == "--help" || command == "-h" || command == "help") {
+    std::cout << kUsage;
+    return kExitDone;
+  }
+  throw UserError(cat(command.empty() ? "a command is missing" : cat("\"", command, "\" is no command"),
+                      ": convert; see pscale_ckpt --help"));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program([&] { return run(argc, argv); });
+}
