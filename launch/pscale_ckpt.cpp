@@ -1,10 +1,11 @@
-// pscale_ckpt convert: models from one folder to another.
+// pscale_ckpt convert | verify | inspect: checkpoints and model folders.
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <filesystem>
 #include <iostream>
 
 #include "core/base/errors.h"
+#include "launch/checkpoint/checkpoint_folder.h"
 #include "launch/command_line.h"
 #include "launch/convert/open_model.h"
 #include "launch/convert/target_config.h"
@@ -13,7 +14,7 @@
 #include "launch/program.h"
 #include "models/hf/converted_source.h"
 #include "models/hf/export.h"
-#include "models/hf/export_tokenizer.h"
+#include "parallel/checkpoint/checkpoint.h"
 
 namespace {
 
@@ -22,7 +23,9 @@ using namespace pscale;
 
 constexpr const char* kUsage =
     "Checkpoints and model folders.\n\n"
-    "  pscale_ckpt convert --from A --to B [section.key=value ...]   writes the model in A as the Hugging Face folder B\n\n"
+    "  pscale_ckpt convert --from A --to B [section.key=value ...]   writes the model in A as the Hugging Face folder B\n"
+    "  pscale_ckpt verify CHECKPOINT...                              checks every byte against the manifest\n"
+    "  pscale_ckpt inspect MODEL                                     what a checkpoint or Hugging Face folder holds\n\n"
     "pscale_ckpt COMMAND --help lists the options of a command.\n";
 
 /// The type of most tensors of a base: new ones get the same.
@@ -43,7 +46,8 @@ std::optional<DType> dtype_option(const CommandLine& given) {
 int convert(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
   visible.add_options()("from", options::value<std::string>(),
-                        "Hugging Face folder, or the hub id of one in the local Hugging Face cache")(
+                        "checkpoint, run folder (its latest checkpoint), Hugging Face folder, or the hub id of one in the "
+                        "local Hugging Face cache")(
       "to", options::value<std::string>(), "Hugging Face folder to write; must not exist")(
       "dtype", options::value<std::string>(), "float32 or bfloat16 (rounded to nearest even); not given: as stored")(
       "tokenizer", options::value<std::string>(),
@@ -70,12 +74,11 @@ int convert(const std::vector<std::string>& arguments) {
   how.max_shard_bytes = given->get<int64_t>("max-shard-bytes");
   const std::string to = given->get<std::string>("to");
   OpenModel model = open_model(given->get<std::string>("from"));
-  how.like = model.hf_folder;
-  if (given->has("tokenizer")) {
-    how.tokenizer = given->get<std::string>("tokenizer");
-  } else if (!model.hf_folder.empty() && has_tokenizer(model.hf_folder)) {
-    how.tokenizer = model.hf_folder;
-  }
+  how.like = model.like;
+  how.tokenizer = given->has("tokenizer") ? given->get<std::string>("tokenizer") : model.tokenizer;
+
+  if (how.tokenizer.empty())
+    std::cout << "note: the model's tokenizer is not known; --tokenizer FOLDER adds its files\n";
 
   const Target target = target_of(model.config, given->words);
   TensorSource* source = model.tensors.get();
@@ -102,16 +105,77 @@ int convert(const std::vector<std::string>& arguments) {
   return kExitDone;
 }
 
+int verify(const std::vector<std::string>& arguments) {
+  const auto given = parse_command_line("pscale_ckpt verify",
+                                        "CHECKPOINT...\n\nChecks every byte of checkpoints (or of the latest one of a run) "
+                                        "against the hashes in their manifests;\nexit 2 where one is damaged.",
+                                        options::options_description("Options"), arguments);
+  if (!given) return kExitDone;
+  if (given->words.empty()) throw UserError("a checkpoint is missing: verify CHECKPOINT...");
+  std::vector<std::string> problems;
+  for (const std::string& word : given->words) {
+    const auto path = find_checkpoint(word);
+    if (!path) {
+      problems.push_back(cat(word, ": there is no checkpoint"));
+      continue;
+    }
+    try {
+      const Checkpoint checkpoint(*path);
+      std::optional<ByteProgress> display;
+      checkpoint.verify([&](int64_t done, int64_t total) {
+        if (!display) display.emplace(total);
+        display->show(done);
+      });
+      display.reset();
+      std::cout << path->string() << ": sound, step " << checkpoint.manifest().step << ", "
+                << checkpoint.manifest().files.size() << " files, " << format_bytes(static_cast<double>(checkpoint.bytes()))
+                << "\n";
+    } catch (const UserError& e) {
+      problems.insert(problems.end(), e.problems().begin(), e.problems().end());
+    }
+  }
+  if (!problems.empty()) throw UserError(std::move(problems));
+  return kExitDone;
+}
+
+int inspect(const std::vector<std::string>& arguments) {
+  const auto given = parse_command_line("pscale_ckpt inspect",
+                                        "MODEL\n\nPrints what a checkpoint, a run's latest one or a Hugging Face folder "
+                                        "holds, without reading the weights.",
+                                        options::options_description("Options"), arguments);
+  if (!given) return kExitDone;
+  if (given->words.size() != 1) throw UserError("name one model: inspect MODEL");
+  if (const auto path = find_checkpoint(given->words[0])) {
+    const Manifest m = read_manifest(*path);
+    std::cout << path->string() << "\nstep " << m.step << ", " << m.updates << " updates, " << m.skipped_steps
+              << " skipped, next sample " << m.next_sample << "\nsaved " << m.created << " by layout " << to_string(m.layout)
+              << " (data x replica x tensor), " << m.files.size() << " files, id " << m.id << "\n";
+    for (const auto& [name, version] : m.versions) std::cout << name << " " << version << "\n";
+  }
+  const OpenModel model = open_model(given->words[0], false);
+  int64_t elements = 0;
+  std::cout << "\n";
+  for (const auto& [name, info] : model.tensors->tensors()) {
+    elements += elements_of(info.shape);
+    std::cout << name << " " << name_of(info.dtype) << " " << to_string(info.shape) << "\n";
+  }
+  std::cout << "\n" << model.tensors->tensors().size() << " tensors, " << elements << " elements, P = "
+            << model.config.parscale_n << "\n";
+  return kExitDone;
+}
+
 int run(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
   if (command == "convert") return convert(arguments);
+  if (command == "verify") return verify(arguments);
+  if (command == "inspect") return inspect(arguments);
   if (command == "--help" || command == "-h" || command == "help") {
     std::cout << kUsage;
     return kExitDone;
   }
   throw UserError(cat(command.empty() ? "a command is missing" : cat("\"", command, "\" is no command"),
-                      ": convert; see pscale_ckpt --help"));
+                      ": convert, verify or inspect; see pscale_ckpt --help"));
 }
 
 }  // namespace

@@ -42,9 +42,6 @@ int run(int argc, char** argv) {
   }
   if (config.data.train.empty())
     throw UserError(cat(config.origins.name("data.train"), " is missing: the prefix of token files made by pscale_data prepare"));
-  if (!config.train.init_from.empty())
-    throw UserError(cat(config.origins.name("train.init_from"),
-                        " cannot be read by this version, which only starts from new weights; --dry-run plans the run"));
   MpiWorld world(argc, argv);
   Session session(config, world);
   Trainer trainer(config, session.device(), session.mesh(), resume_request(given->get<std::string>("resume")));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/errors.h"
+#include "launch/convert/open_model.h"
 
 namespace pscale {
 
@@ -26,7 +27,7 @@ void TrainConfig::describe(ConfigSection& section) {
               one_of({"none", "attention", "block"}));
   section.add("freeze_pretrained", freeze_pretrained,
               "Train only what ParScale adds: prefix, aggregation, cross-replica norm and attention");
-  section.add("init_from", init_from, "Folder of the pretrained weights to start from; empty: new weights. This version plans such a run (--dry-run) but cannot read weights");
+  section.add("init_from", init_from, "Pretrained weights to start from: a Hugging Face folder, a hub id in the local cache, or a checkpoint; it supplies [model]. Empty: new weights");
   section.add("max_skipped_steps", max_skipped_steps,
               "Steps in a row that may be skipped for a loss or gradient that is not finite", at_least(0));
   section.add("bucket_mb", bucket_mb, "MiB of gradients that are reduced together", between(1, 65536));
@@ -151,6 +152,62 @@ void check_start(const Config& c, std::vector<std::string>& problems) {
             "train; turn it off or add replicas or a prefix"));
 }
 
+namespace {
+
+/// The model that train.init_from names, where it is on this machine; for a plan it need not be.
+std::optional<ModelConfig> starting_model(const ConfigTable& values, std::vector<std::string>& problems) {
+  const ConfigValue* train = values.find("train");
+  const ConfigValue* from = train && train->table() ? train->table()->find("init_from") : nullptr;
+  const auto* path = from ? std::get_if<std::string>(&from->data) : nullptr;
+  if (!path || path->empty()) return std::nullopt;
+  try {
+    return model_config_of(*path);
+  } catch (const UserError& e) {
+    const std::string place = from->location.text();
+    for (const std::string& problem : e.problems())
+      problems.push_back(cat(place, place.empty() ? "" : ": ", "train.init_from: ", problem));
+    return std::nullopt;
+  }
+}
+
+std::string model_toml(ModelConfig model) {
+  std::vector<ConfigSection> sections;
+  sections.emplace_back("model");
+  model.describe_model(sections.back());
+  return config_toml(sections);
+}
+
+/// [model] of a model, and [parscale] where it has replicas or a prefix; a plain one has chosen nothing of that.
+ConfigTable as_source(ModelConfig model) {
+  ConfigTable source = parse_toml(model_toml(model), "train.init_from");
+  if (model.parscale_n == 1 && model.parscale_n_tokens == 0) return source;
+  std::vector<ConfigSection> sections;
+  sections.emplace_back("parscale");
+  model.describe_parscale(sections.back());
+  merge(source, parse_toml(config_toml(sections), "train.init_from"));
+  return source;
+}
+
+/// Keys of [model] that differ from the model it starts from. In [parscale] they may: what they add is new.
+void check_agrees(const Config& config, const ModelConfig& start, std::vector<std::string>& problems) {
+  const auto differ = [&](auto&& self, const ConfigTable& now, const ConfigTable& base, const std::string& prefix) -> void {
+    for (const auto& [key, value] : now.entries()) {
+      const ConfigValue* other = base.find(key);
+      const std::string name = prefix + key;
+      if (value.table() && other && other->table()) {
+        self(self, *value.table(), *other->table(), name + ".");
+      } else if (name != "model.model_type" && (!other || other->text() != value.text())) {
+        problems.push_back(cat(config.origins.name(name), " = ", value.text(), ", but the model of train.init_from = \"",
+                               config.train.init_from, "\" has ", other ? other->text() : "none", "; take the key out"));
+      }
+    }
+  };
+  const ConfigTable now = parse_toml(model_toml(config.model), ""), base = parse_toml(model_toml(start), "");
+  differ(differ, now, base, "");
+}
+
+}  // namespace
+
 Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
   Config config;
   std::vector<std::string> problems;
@@ -164,9 +221,17 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
       problems.insert(problems.end(), malformed.problems().begin(), malformed.problems().end());
     }
   }
+  // The model of train.init_from is a source below all others.
+  const std::optional<ModelConfig> start = starting_model(values, problems);
+  if (start) {
+    ConfigTable sources = as_source(*start);
+    merge(sources, values);
+    values = std::move(sources);
+  }
   read_sections(config.sections(), values, hints(), config.origins, problems, complete);
   if (!complete) throw UserError(std::move(problems));
   config.model.complete(config.origins);
+  if (start) check_agrees(config, *start, problems);
   std::vector<std::string> broken;
   check(config, broken);
   for (std::string& problem : broken)

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <iomanip>
-#include <optional>
 #include <sstream>
 
 #include "core/base/durable_file.h"
@@ -33,6 +32,13 @@ std::string checkpoint_name(int64_t step) {
   std::ostringstream name;
   name << "step_" << std::setw(8) << std::setfill('0') << step;
   return name.str();
+}
+
+std::optional<fs::path> find_checkpoint(const fs::path& path) {
+  std::error_code missing;
+  for (const fs::path& candidate : {path, path / "latest", path / "checkpoints" / "latest"})
+    if (fs::exists(candidate / "manifest.json", missing)) return fs::canonical(candidate);
+  return std::nullopt;
 }
 
 int64_t free_bytes(const fs::path& folder) {

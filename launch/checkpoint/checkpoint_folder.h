@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,10 @@ class CheckpointFolder {
 
 /// "step_00000100".
 std::string checkpoint_name(int64_t step);
+
+/// The checkpoint that a path stands for: itself, or the latest of a run or of its checkpoints folder. Nothing where there
+/// is none.
+std::optional<std::filesystem::path> find_checkpoint(const std::filesystem::path& path);
 
 /// Bytes that can still be written to the file system of `folder`.
 int64_t free_bytes(const std::filesystem::path& folder);

@@ -31,6 +31,9 @@ std::map<std::string, std::string> values_of(const std::string& toml, const std:
     if (const ConfigTable* table = value.table())
       for (const auto& [key, v] : table->entries())
         if (!is_free(section, key)) values[cat(section, ".", key)] = v.text();
+  // As a file may leave it open and the model of train.init_from says it.
+  if (const auto size = values.find("model.head_dim"); size == values.end() || size->second == "\"none\"")
+    values["model.head_dim"] = cat(std::stoll(values.at("model.hidden_size")) / std::stoll(values.at("model.num_attention_heads")));
   return values;
 }
 
@@ -49,16 +52,6 @@ void check_same_run(const Manifest& manifest, const fs::path& from, const Config
   if (problems.empty()) return;
   problems.push_back("set the values back, choose another run.dir, or start afresh with --resume none");
   throw UserError(std::move(problems));
-}
-
-/// The checkpoint a path stands for.
-fs::path checkpoint_of(const fs::path& path) {
-  std::error_code ignored;
-  fs::path found = path;
-  if (fs::is_directory(path / "checkpoints", ignored)) found = path / "checkpoints" / "latest";
-  if (!fs::is_directory(found, ignored))
-    throw UserError(cat("--resume ", path.string(), ": there is no checkpoint of that name"));
-  return fs::canonical(found);
 }
 
 }  // namespace
@@ -89,7 +82,9 @@ std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFold
   Communicator& world = parameters.mesh().group(AxisSet::all());
   std::vector<fs::path> candidates;
   if (request.kind == ResumeRequest::Kind::path) {
-    candidates = {checkpoint_of(request.path)};
+    const auto found = find_checkpoint(request.path);
+    if (!found) throw UserError(cat("--resume ", request.path.string(), ": there is no checkpoint"));
+    candidates = {*found};
   } else {
     // Rank 0's list for all: others may see a network folder later.
     std::vector<std::string> names;

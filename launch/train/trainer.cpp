@@ -10,8 +10,11 @@
 #include "core/base/durable_file.h"
 #include "core/base/hash.h"
 #include "core/ops/matmul.h"
+#include "launch/convert/open_model.h"
 #include "launch/metrics/peak_flops.h"
 #include "launch/train/run_folder.h"
+#include "models/hf/converted_source.h"
+#include "models/hf/export_tokenizer.h"
 #include "parallel/checkpoint/hdf5_file.h"
 #include "parallel/comm/texts.h"
 
@@ -45,11 +48,22 @@ std::map<std::string, std::string> fingerprints(const TokenDataset& train, const
   return data;
 }
 
+/// Token files whose ids mean other words than those the model was trained on teach it nonsense.
+void check_tokenizer(const OpenModel& base, const TokenDataset& data) {
+  const auto& meaning = data.file().meaning();
+  if (!meaning || base.tokenizer.empty()) return;
+  const bool same = base.tokenizer == meaning->tokenizer || (meaning->tokenizer == "bytes" && is_byte_tokenizer(base.tokenizer));
+  if (!same)
+    throw UserError(cat(data.file().prefix(), ": its tokens were made with the tokenizer ", meaning->tokenizer,
+                        ", the model's is ", base.tokenizer, "; prepare the text with the model's"));
+}
+
 /// What every checkpoint of the run says of it.
-Manifest about(const Config& config, std::map<std::string, std::string> data) {
+Manifest about(const Config& config, const TokenDataset& train, std::map<std::string, std::string> data) {
   Manifest manifest;
   manifest.config = to_toml(config);
   manifest.model = to_json(config.model).dump();
+  if (train.file().meaning()) manifest.tokenizer = train.file().meaning()->tokenizer;
   manifest.data = std::move(data);
   manifest.versions = {{"pscale", PSCALE_VERSION}, {"hdf5", hdf5_version()}};
   return manifest;
@@ -116,7 +130,7 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   if (resumed) {
     position_ = resumed->position;
   } else {
-    training_.initialize(static_cast<uint64_t>(config.run.seed));
+    start();
   }
 
   Communicator& world = mesh.group(AxisSet::all());
@@ -142,7 +156,28 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   failure = gather_problems(world, failure, kReport);
   if (!failure.empty()) throw UserError(std::move(failure));
   checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(),
-                        about(config, data), [this](const std::string& text) { say(text); });
+                        about(config, train_, data), [this](const std::string& text) { say(text); });
+}
+
+void Trainer::start() {
+  const auto seed = static_cast<uint64_t>(config_->run.seed);
+  const std::string& from = config_->train.init_from;
+  if (from.empty()) return training_.initialize(seed);
+  // One rank checks the hashes of a checkpoint for all.
+  std::vector<std::string> problems;
+  try {
+    const OpenModel base = open_model(from, mesh_->rank() == 0);
+    check_tokenizer(base, train_);
+    ConvertedSource source(*base.tensors, config_->model, seed, DType::float32);
+    std::vector<StateTensor> weights = held_state(training_.parameters(), training_.optimizer());
+    std::erase_if(weights, [](const StateTensor& s) { return s.kind != StateKind::weight; });
+    load_weights(source, weights);
+  } catch (const UserError& e) {
+    problems = e.problems();
+    for (std::string& problem : problems) problem = cat(config_->origins.name("train.init_from"), ": ", problem);
+  }
+  problems = gather_problems(mesh_->group(AxisSet::all()), problems, kReport);
+  if (!problems.empty()) throw UserError(std::move(problems));
 }
 
 void Trainer::open_log(const std::optional<Resumed>& resumed) {

@@ -27,6 +27,7 @@ class Trainer {
   struct Clock;
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
   std::optional<double> validate();
+  void start();
   void open_log(const std::optional<Resumed>& resumed);
   void say(const std::string& text);
 

@@ -36,9 +36,24 @@ std::string symbol_of(int byte) {
 
 }  // namespace
 
-void write_byte_tokenizer(const std::string& folder) {
+namespace {
+Json byte_vocabulary() {
   Json vocabulary;
   for (int byte = 0; byte < 256; ++byte) vocabulary[symbol_of(byte)] = byte;
+  return vocabulary;
+}
+}  // namespace
+
+bool is_byte_tokenizer(const std::string& folder) {
+  const fs::path file = fs::path(folder) / "tokenizer.json";
+  if (!fs::exists(file)) return false;
+  const Json json = Json::parse(read_file(file), nullptr, false);
+  if (!json.is_object() || !json.contains("model") || !json["model"].is_object()) return false;
+  return json["model"].value("vocab", Json()) == byte_vocabulary() && json["model"].value("merges", Json()) == Json::array();
+}
+
+void write_byte_tokenizer(const std::string& folder) {
+  const Json vocabulary = byte_vocabulary();
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
   const Json end = {{"id", kByteEndOfDocument}, {"content", kEnd},      {"single_word", false},

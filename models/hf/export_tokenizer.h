@@ -12,6 +12,9 @@ constexpr int kByteEndOfDocument = 256;
 /// vocabulary are the bytes and that merges nothing. Throws UserError where they cannot be written.
 void write_byte_tokenizer(const std::string& folder);
 
+/// Whether a folder's tokenizer is that one.
+bool is_byte_tokenizer(const std::string& folder);
+
 /// Copies the tokenizer's files of one model folder to another. Throws UserError where there are none, or one cannot be
 /// copied.
 void copy_tokenizer(const std::string& from, const std::string& to);

@@ -119,7 +119,9 @@ void Checkpoint::load(const std::vector<StateTensor>& held) const {
 }
 
 void Checkpoint::verify(const std::function<void(int64_t, int64_t)>& progress) const {
-  const int64_t total = bytes();
+  int64_t total = 0;
+  for (const FileRecord& file : manifest_.files)
+    for (const DatasetRecord& d : file.datasets) total += d.bytes;
   int64_t done = 0;
   std::vector<std::string> problems;
   for (const FileRecord& file : manifest_.files) {
@@ -142,11 +144,13 @@ void Checkpoint::verify(const std::function<void(int64_t, int64_t)>& progress) c
   if (!problems.empty()) throw UserError(std::move(problems));
 }
 
-CheckpointSource::CheckpointSource(const fs::path& folder) : path_(folder.string()), checkpoint_(folder) {
+CheckpointSource::CheckpointSource(const fs::path& folder, bool check)
+    : path_(folder.string()), checkpoint_(folder) {
   const Manifest& manifest = checkpoint_.manifest();
   for (const auto& [name, t] : manifest.tensors)
     tensors_[name] = {t.dtype, t.file_shape, (folder / "model.h5").string()};
   for (const FileRecord& file : manifest.files) {
+    if (!check) break;
     const ShardReader reader(folder, file);
     for (const DatasetRecord& d : file.datasets)
       if (d.kind == StateKind::weight) reader.read(d, [](int64_t, int64_t, const void*) {});

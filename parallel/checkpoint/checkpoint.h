@@ -33,7 +33,7 @@ class Checkpoint {
   /// all tensors that are missing, of another shape or damaged; the memory of `held` is then undefined.
   void load(const std::vector<StateTensor>& held) const;
 
-  /// Checks every byte of every file. `progress` is called with bytes done of bytes in all. Throws UserError.
+  /// Checks every byte of every file. `progress` is called with bytes of tensors done, and of all. Throws UserError.
   void verify(const std::function<void(int64_t done, int64_t total)>& progress = {}) const;
   /// Bytes of all files.
   int64_t bytes() const;
@@ -46,8 +46,9 @@ class Checkpoint {
 /// The weights of a checkpoint as whole tensors, through model.h5.
 class CheckpointSource final : public TensorSource {
  public:
-  /// Checks every weight first. Throws UserError as Checkpoint does.
-  explicit CheckpointSource(const std::filesystem::path& folder);
+  /// `check`: every weight is checked first; ranks that share a folder leave that to one of them. Throws UserError as
+  /// Checkpoint does.
+  explicit CheckpointSource(const std::filesystem::path& folder, bool check = true);
   ~CheckpointSource() override;
   const std::string& path() const override { return path_; }
   const std::map<std::string, Info>& tensors() const override { return tensors_; }

@@ -74,6 +74,7 @@ Manifest manifest_from(const Json& json) {
   m.created = json.at("created");
   m.config = json.at("config");
   m.model = json.at("model").dump(2);
+  m.tokenizer = json.at("tokenizer");
   m.data = json.at("data").get<std::map<std::string, std::string>>();
   m.versions = json.at("versions").get<std::map<std::string, std::string>>();
   for (const auto& [name, t] : json.at("tensors").items())
@@ -110,6 +111,7 @@ std::string to_json(const Manifest& m) {
   json["created"] = m.created;
   json["config"] = m.config;
   json["model"] = Json::parse(m.model);
+  json["tokenizer"] = m.tokenizer;
   json["data"] = m.data;
   json["versions"] = m.versions;
   json["tensors"] = Json::object();

@@ -50,6 +50,7 @@ struct Manifest {
   std::string created;  ///< UTC, ISO 8601
   std::string config;   ///< the resolved configuration, TOML
   std::string model;    ///< the same model as the JSON text of a Hugging Face config.json
+  std::string tokenizer;  ///< that the data was made with: "bytes"; empty: unknown
   std::map<std::string, std::string> data;      ///< fingerprints of the token files by configuration key
   std::map<std::string, std::string> versions;  ///< of the program and its libraries
   std::map<std::string, TensorRecord> tensors;

@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "core/tensor/tensor.h"
+#include "parallel/checkpoint/state.h"
 
 namespace pscale {
 
@@ -24,5 +24,9 @@ class TensorSource {
   /// tensor where they cannot be read.
   virtual void read_rows(const std::string& name, int64_t first, int64_t count, void* out) = 0;
 };
+
+/// Fills weights from a source that holds each of them, in any floating dtype; memory is bounded by a buffer of fixed size
+/// and one row. Throws UserError naming file and tensor where one cannot be read.
+void load_weights(TensorSource& source, const std::vector<StateTensor>& weights);
 
 }  // namespace pscale
