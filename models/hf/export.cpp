@@ -170,7 +170,7 @@ void write_tensors(TensorSource& source, const std::vector<std::vector<Item>>& f
 Json special_ids(const ExportOptions& options) {
   Json ids = Json::object();
   if (options.tokenizer == "bytes") {
-    ids["eos_token_id"] = ids["pad_token_id"] = kByteEndOfDocument;
+    for (const char* key : {"eos_token_id", "pad_token_id"}) ids[key] = kByteEndOfDocument;
     return ids;
   }
   const fs::path config = fs::path(options.like) / "config.json";

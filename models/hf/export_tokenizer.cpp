@@ -75,6 +75,7 @@ void write_byte_tokenizer(const std::string& folder) {
                        {"add_prefix_space", false},
                        {"split_special_tokens", true},
                        {"clean_up_tokenization_spaces", false},
+                       {"model_input_names", {"input_ids", "attention_mask"}},
                        {"model_max_length", 1000000000}};
   write_file_durably(fs::path(folder) / "tokenizer.json", tokenizer.dump(1) + "\n");
   write_file_durably(fs::path(folder) / "tokenizer_config.json", config.dump(2) + "\n");
