@@ -23,7 +23,8 @@ using namespace pscale;
 
 constexpr const char* kUsage =
     "Checkpoints and model folders.\n\n"
-    "  pscale_ckpt convert --from A --to B [section.key=value ...]   writes the model in A as the Hugging Face folder B\n\n"
+    "  pscale_ckpt convert --from A --to B [section.key=value ...]   writes the model in A as the Hugging Face folder "
+    "B\n\n"
     "pscale_ckpt COMMAND --help lists the options of a command.\n";
 
 /// The type of most tensors of a base: new ones get the same.
@@ -87,8 +88,9 @@ int convert(const std::vector<std::string>& arguments) {
   }
 
   if (how.tokenizer == "bytes" && export_family(target.config) == ExportFamily::qwen2)
-    std::cout << "warning: transformers 5 normalizes the text of every Qwen2 model to NFC: text in decomposed form gets "
-                 "other ids there than from pscale_data\n";
+    std::cout
+        << "warning: transformers 5 normalizes the text of every Qwen2 model to NFC: text in decomposed form gets "
+           "other ids there than from pscale_data\n";
 
   std::optional<ByteProgress> display;
   int64_t bytes = 0;

@@ -22,8 +22,8 @@ int64_t windowed_layers(const ModelConfig& config) {
   return count;
 }
 
-/// Whether every transformers 4.5x and 5 computes the same angles: in early ones yarn takes the ratio of the lengths for its
-/// factor where the original one is given, and knows no truncate.
+/// Whether every transformers 4.5x and 5 computes the same angles: in early ones yarn takes the ratio of the lengths
+/// for its factor where the original one is given, and knows no truncate.
 bool has_plain_rope(const ModelConfig& config) {
   const RopeScaling& rope = config.rope_scaling;
   if (rope.rope_type != "yarn") return true;

@@ -204,7 +204,8 @@ TEST_F(HfFolderTest, ABaseBecomesAParScaleModel) {
   // Nor get more layers out of nothing.
   ModelConfig more = target;
   more.num_hidden_layers = 3;
-  EXPECT_NE(error_of([&] { ConvertedSource(folder, more, 5, DType::float32); }).find("layers.2.mlp"), std::string::npos);
+  EXPECT_NE(error_of([&] { ConvertedSource(folder, more, 5, DType::float32); }).find("layers.2.mlp"),
+            std::string::npos);
 }
 
 TEST_F(HfFolderTest, HubIdsAreFoundInTheCache) {

@@ -31,8 +31,8 @@ class Safetensors : public FolderTest {
 TEST_F(Safetensors, WritesInPiecesAndReadsParts) {
   const std::string path = this->path("model.safetensors");
   {
-    SafetensorsWriter writer(
-        path, {{"b", DType::bfloat16, {2}}, {"z", DType::float32, {3, 2}}, {"a", DType::float32, {1}}});
+    SafetensorsWriter writer(path,
+                             {{"b", DType::bfloat16, {2}}, {"z", DType::float32, {3, 2}}, {"a", DType::float32, {1}}});
     ASSERT_EQ(writer.items().size(), 3u);
     EXPECT_EQ(writer.items()[0].name, "a");
     EXPECT_EQ(writer.items()[1].name, "z");
