@@ -14,6 +14,7 @@
 #include "launch/program.h"
 #include "models/hf/converted_source.h"
 #include "models/hf/export.h"
+#include "models/hf/export_config.h"
 #include "parallel/checkpoint/checkpoint.h"
 
 namespace {
@@ -87,6 +88,11 @@ int convert(const std::vector<std::string>& arguments) {
     for (const std::string& warning : target.config.warnings()) std::cout << "warning: " << warning << "\n";
     source = &converted.emplace(*model.tensors, target.config, target.seed, type_of_new(*model.tensors));
   }
+
+  if (how.tokenizer == "bytes" && export_family(target.config) == ExportFamily::qwen2)
+    std::cout
+        << "warning: transformers 5 normalizes the text of every Qwen2 model to NFC: text in decomposed form gets "
+           "other ids there than from pscale_data\n";
 
   std::optional<ByteProgress> display;
   int64_t bytes = 0;

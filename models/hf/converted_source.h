@@ -12,8 +12,8 @@ namespace pscale {
 /// element).
 class ConvertedSource final : public TensorSource {
  public:
-  /// New tensors are given in `new_dtype`, float32 or bfloat16. Throws UserError with all problems where the base holds a
-  /// tensor that the target has no place for, or lacks one that is not ParScale's to add.
+  /// New tensors are given in `new_dtype`, float32 or bfloat16. Throws UserError with all problems where the base holds
+  /// a tensor that the target has no place for, or lacks one that is not ParScale's to add.
   ConvertedSource(TensorSource& base, const ModelConfig& target, uint64_t seed, DType new_dtype);
 
   const std::string& path() const override { return base_->path(); }

@@ -57,7 +57,8 @@ fs::path checked_target(const std::string& out) {
   fs::path target = fs::path(out).lexically_normal();
   if (!target.has_filename()) target = target.parent_path();
   std::error_code ignored;
-  if (fs::exists(fs::symlink_status(target, ignored)) && !(fs::is_directory(target) && !fs::is_symlink(target) && fs::is_empty(target)))
+  if (fs::exists(fs::symlink_status(target, ignored)) &&
+      !(fs::is_directory(target) && !fs::is_symlink(target) && fs::is_empty(target)))
     throw UserError(cat(out, ": exists and is not an empty folder; name another one, or remove it first"));
   return target;
 }
@@ -84,7 +85,8 @@ void convert_values(const void* from, DType type, void* to, DType wanted, int64_
     dispatch_float(wanted, [&]<class To>(To) {
       const From* in = static_cast<const From*>(from);
       // By way of float32, as torch does.
-      std::transform(in, in + count, static_cast<To*>(to), [](From v) { return static_cast<To>(static_cast<float>(v)); });
+      std::transform(in, in + count, static_cast<To*>(to),
+                     [](From v) { return static_cast<To>(static_cast<float>(v)); });
     });
   });
 }
@@ -140,7 +142,8 @@ void check_space(const fs::path& folder, int64_t bytes) {
 std::string part_name(size_t part, size_t parts) {
   if (parts == 1) return "model.safetensors";
   std::ostringstream name;
-  name << std::setfill('0') << "model-" << std::setw(5) << part + 1 << "-of-" << std::setw(5) << parts << ".safetensors";
+  name << std::setfill('0') << "model-" << std::setw(5) << part + 1 << "-of-" << std::setw(5) << parts
+       << ".safetensors";
   return name.str();
 }
 
@@ -170,7 +173,7 @@ void write_tensors(TensorSource& source, const std::vector<std::vector<Item>>& f
 Json special_ids(const ExportOptions& options) {
   Json ids = Json::object();
   if (options.tokenizer == "bytes") {
-    ids["eos_token_id"] = ids["pad_token_id"] = kByteEndOfDocument;
+    for (const char* key : {"eos_token_id", "pad_token_id"}) ids[key] = kByteEndOfDocument;
     return ids;
   }
   const fs::path config = fs::path(options.like) / "config.json";

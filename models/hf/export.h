@@ -19,13 +19,13 @@ struct ExportOptions {
   std::function<void(int64_t written, int64_t total)> progress;  ///< bytes of tensors; called often; may be empty
 };
 
-/// Writes config.json, generation_config.json, model.safetensors (or parts of it and their index), the tokenizer's files
-/// and, where transformers has no such model, the Python files that run it. Tensors go through in blocks of rows, so
-/// memory does not grow with the model.
+/// Writes config.json, generation_config.json, model.safetensors (or parts of it and their index), the tokenizer's
+/// files and, where transformers has no such model, the Python files that run it. Tensors go through in blocks of rows,
+/// so memory does not grow with the model.
 ///
-/// `out` appears complete or not at all: all is written to OUT.partial, brought to the disk and renamed. Throws UserError
-/// where `source` does not hold what `config` declares, where `out` exists and is not an empty folder, or where it cannot
-/// be written.
+/// `out` appears complete or not at all: all is written to OUT.partial, brought to the disk and renamed. Throws
+/// UserError where `source` does not hold what `config` declares, where `out` exists and is not an empty folder, or
+/// where it cannot be written.
 void export_hf(TensorSource& source, const ModelConfig& config, const std::string& out, const ExportOptions& options);
 
 }  // namespace pscale

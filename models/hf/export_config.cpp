@@ -22,21 +22,35 @@ int64_t windowed_layers(const ModelConfig& config) {
   return count;
 }
 
-/// What transformers 4.5x takes as given where we have a default.
+/// Whether every transformers 4.5x and 5 computes the same angles: in early ones yarn takes the ratio of the lengths
+/// for its factor where the original one is given, and knows no truncate.
+bool has_plain_rope(const ModelConfig& config) {
+  const RopeScaling& rope = config.rope_scaling;
+  if (rope.rope_type != "yarn") return true;
+  const bool ratio = !rope.factor || !rope.original_max_position_embeddings ||
+                     *rope.factor * static_cast<double>(*rope.original_max_position_embeddings) ==
+                         static_cast<double>(config.max_position_embeddings);
+  return rope.truncate && ratio;
+}
+
+/// What transformers takes as given where we have a default.
 void complete_rope(const ModelConfig& config, Json& json) {
   const RopeScaling& rope = config.rope_scaling;
-  if (rope.rope_type != "yarn" && rope.rope_type != "llama3") return;
+  const auto real = [](int64_t value) { return static_cast<double>(value); };
+  const int64_t most = config.max_position_embeddings;
   Json& table = json["rope_scaling"];
-  const int64_t original = rope.original_max_position_embeddings.value_or(config.max_position_embeddings);
-  table["original_max_position_embeddings"] = original;
-  if (!rope.factor)
-    table["factor"] = static_cast<double>(config.max_position_embeddings) / static_cast<double>(original);
+  if (rope.rope_type == "llama3" && !rope.original_max_position_embeddings)
+    table["original_max_position_embeddings"] = most;
+  if (rope.rope_type != "yarn") return;
+  if (!rope.factor) table["factor"] = real(most) / real(rope.original_max_position_embeddings.value_or(most));
+  if (rope.truncate) table.erase("truncate");
 }
 
 }  // namespace
 
 ExportFamily export_family(const ModelConfig& config) {
   if (config.parscale_n > 1 || config.parscale_n_tokens > 0) return ExportFamily::parscale;
+  if (!has_plain_rope(config)) return ExportFamily::parscale;
   const int64_t windows = windowed_layers(config);
   if (config.attention_bias && (windows == 0 || windows == config.num_hidden_layers)) return ExportFamily::qwen2;
   if (!config.attention_bias && windows == 0) return ExportFamily::llama;

@@ -14,9 +14,9 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 constexpr const char* kEnd = "<|endoftext|>";
-constexpr const char* kFiles[] = {"tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
-                                  "added_tokens.json", "vocab.json",          "merges.txt",
-                                  "tokenizer.model", "chat_template.jinja"};
+constexpr const char* kFiles[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",     "tokenizer.model",       "chat_template.jinja"};
 
 /// UTF-8 of a character below 0x800.
 std::string utf8(int code) {
@@ -56,9 +56,8 @@ void write_byte_tokenizer(const std::string& folder) {
   const Json vocabulary = byte_vocabulary();
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
-  const Json end = {{"id", kByteEndOfDocument}, {"content", kEnd},      {"single_word", false},
-                    {"lstrip", false},          {"rstrip", false},      {"normalized", false},
-                    {"special", true}};
+  const Json end = {{"id", kByteEndOfDocument}, {"content", kEnd},     {"single_word", false}, {"lstrip", false},
+                    {"rstrip", false},          {"normalized", false}, {"special", true}};
   const Json model = {{"type", "BPE"},
                       {"dropout", nullptr},
                       {"unk_token", nullptr},
@@ -90,6 +89,7 @@ void write_byte_tokenizer(const std::string& folder) {
                        {"add_prefix_space", false},
                        {"split_special_tokens", true},
                        {"clean_up_tokenization_spaces", false},
+                       {"model_input_names", {"input_ids", "attention_mask"}},
                        {"model_max_length", 1000000000}};
   write_file_durably(fs::path(folder) / "tokenizer.json", tokenizer.dump(1) + "\n");
   write_file_durably(fs::path(folder) / "tokenizer_config.json", config.dump(2) + "\n");
@@ -105,7 +105,8 @@ void copy_tokenizer(const std::string& from, const std::string& to) {
   if (!has_tokenizer(from))
     throw UserError(cat(from, ": holds no tokenizer (tokenizer.json, tokenizer.model or vocab.json)"));
   for (const char* name : kFiles)
-    if (fs::is_regular_file(fs::path(from) / name)) write_file_durably(fs::path(to) / name, read_file(fs::path(from) / name));
+    if (fs::is_regular_file(fs::path(from) / name))
+      write_file_durably(fs::path(to) / name, read_file(fs::path(from) / name));
 }
 
 }  // namespace pscale

@@ -9,7 +9,8 @@ namespace pscale {
 bool looks_like_hub_id(const std::string& path);
 
 /// The folder of the main revision in the local cache: $HF_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or
-/// ~/.cache/huggingface/hub. Nothing is downloaded: where it is not there, throws UserError with the command that would.
+/// ~/.cache/huggingface/hub. Nothing is downloaded: where it is not there, throws UserError with the command that
+/// would.
 std::string find_in_hub_cache(const std::string& id);
 
 }  // namespace pscale

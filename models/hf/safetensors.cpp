@@ -42,8 +42,7 @@ std::optional<uint64_t> bytes_of(const std::vector<int64_t>& shape, int64_t widt
 nlohmann::json parse_header(std::string_view text, const std::string& path) {
   std::set<std::string> seen;
   const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
-        !seen.insert(parsed.get<std::string>()).second)
+    if (event == nlohmann::json::parse_event_t::key && depth == 1 && !seen.insert(parsed.get<std::string>()).second)
       throw UserError(cat(path, ": tensor ", parsed.get<std::string>(), " stands in the header twice"));
     return true;
   };
@@ -145,8 +144,8 @@ void SafetensorsFile::read(const std::string& name, uint64_t first, uint64_t cou
     const ssize_t n = pread(file_, static_cast<char*>(out) + done, count - done, static_cast<off_t>(begin + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0)
-      throw UserError(cat(path_, ": tensor ", name, " cannot be read: ",
-                          n == 0 ? "the file was cut short" : std::strerror(errno)));
+      throw UserError(
+          cat(path_, ": tensor ", name, " cannot be read: ", n == 0 ? "the file was cut short" : std::strerror(errno)));
     done += static_cast<uint64_t>(n);
   }
 }

@@ -45,8 +45,8 @@ std::vector<std::string> TensorDifferences::problems(const std::string& source) 
   std::vector<std::string> problems;
   const auto list = [&](const std::vector<std::string>& names, const char* what) {
     if (!names.empty())
-      problems.push_back(cat(source, ": ", names.size(), names.size() == 1 ? " tensor " : " tensors ", what, ": ",
-                             names_of(names)));
+      problems.push_back(
+          cat(source, ": ", names.size(), names.size() == 1 ? " tensor " : " tensors ", what, ": ", names_of(names)));
   };
   list(missing, "missing that the configuration asks for");
   list(unexpected, "that the configuration knows nothing of");

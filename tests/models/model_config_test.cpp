@@ -89,6 +89,22 @@ TEST(ModelConfig, DefaultsThatDependOnOtherKeys) {
   EXPECT_EQ(model({{"head_dim", nullptr}}).head_size(), 8);
 }
 
+TEST(ModelConfig, WhatAFileLeavesOpenFollowsItsModelType) {
+  // QwenLM/ParScale writes 48 prefix tokens whatever the replicas, and builds none for one.
+  const Json qwen{{"model_type", "qwen2_parscale"}, {"parscale_n_tokens", 48}};
+  EXPECT_EQ(model(qwen).parscale_n_tokens, 0);
+  EXPECT_EQ(model(with(qwen, {{"parscale_n", nullptr}})).parscale_n_tokens, 0);
+  EXPECT_EQ(model(with(qwen, {{"parscale_n", 2}})).parscale_n_tokens, 48);
+  EXPECT_EQ(model({{"parscale_n_tokens", 48}}).parscale_n_tokens, 48);
+
+  const Json rope{{"parscale_n", 2}, {"parscale_n_tokens", 3}, {"enable_cross_attn", true}, {"enable_replica_rope", true}};
+  const auto layout = [&](const Json& changes) { return model(with(rope, changes)).replica_rope_layout; };
+  EXPECT_EQ(layout({{"model_type", "parscale_cross_attn"}}), "interleaved");
+  EXPECT_EQ(layout({{"model_type", "parscale_cross_attn"}, {"replica_rope_layout", nullptr}}), "interleaved");
+  EXPECT_EQ(layout({{"model_type", "parscale_cross_attn"}, {"replica_rope_layout", "half"}}), "half");
+  EXPECT_EQ(layout({{"model_type", "parscale"}}), "half");
+}
+
 TEST(ModelConfig, JsonReadsBackToTheSame) {
   const Json rope{{"rope_type", "yarn"},
                   {"factor", 4.0},
