@@ -1,6 +1,7 @@
 #include "launch/run_config.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/base/errors.h"
 #include "launch/convert/open_model.h"
@@ -208,10 +209,10 @@ void check_agrees(const Config& config, const ModelConfig& start, std::vector<st
 
 }  // namespace
 
-Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+namespace {
+
+Config read(ConfigTable values, const std::vector<std::string>& overrides, bool trains, std::vector<std::string> problems) {
   Config config;
-  std::vector<std::string> problems;
-  ConfigTable values = read_config_file(path, problems);
   // Where a file is missing or malformed, nothing can be said about the keys it may have had.
   const bool complete = problems.empty();
   for (const std::string& argument : overrides) {
@@ -230,6 +231,7 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   }
   read_sections(config.sections(), values, hints(), config.origins, problems, complete);
   if (!complete) throw UserError(std::move(problems));
+  if (!trains) config.train.global_batch = 0;  // a multiple of whatever the layout makes it
   config.model.complete(config.origins);
   if (start) check_agrees(config, *start, problems);
   std::vector<std::string> broken;
@@ -239,6 +241,19 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   if (!problems.empty()) throw UserError(std::move(problems));
   config.warnings = warnings_of(config);
   return config;
+}
+
+}  // namespace
+
+Config load_config(const std::string& path, const std::vector<std::string>& overrides) {
+  std::vector<std::string> problems;
+  ConfigTable values = read_config_file(path, problems);
+  return read(std::move(values), overrides, true, std::move(problems));
+}
+
+Config evaluation_config(const std::string& model, std::vector<std::string> overrides) {
+  overrides.push_back(cat("train.init_from=", nlohmann::json(model).dump()));
+  return read({}, overrides, false, {});
 }
 
 std::string to_toml(const Config& config) {

@@ -47,10 +47,16 @@ std::vector<StateTensor> owned_state(const ParameterSet& parameters, const Shard
   return all;
 }
 
-std::vector<StateTensor> held_state(const ParameterSet& parameters, const ShardedAdamW& optimizer) {
+std::vector<StateTensor> held_weights(const ParameterSet& parameters) {
   std::vector<StateTensor> all;
-  for (const Parameter& p : parameters.all()) {
+  for (const Parameter& p : parameters.all())
     if (elements_of(p.slab()) > 0) all.push_back({StateKind::weight, &p.spec(), p.slab(), p.valid()});
+  return all;
+}
+
+std::vector<StateTensor> held_state(const ParameterSet& parameters, const ShardedAdamW& optimizer) {
+  std::vector<StateTensor> all = held_weights(parameters);
+  for (const Parameter& p : parameters.all()) {
     const ShardedAdamW::State* state = optimizer.state_of(p);
     if (state == nullptr) continue;
     const Hyperslab slab = within(p.slab(), own_piece(parameters, p));

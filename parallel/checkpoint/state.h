@@ -26,6 +26,9 @@ struct StateTensor {
 /// What this rank writes: the pieces it owns, those of frozen weights included. Views, possibly strided.
 std::vector<StateTensor> owned_state(const ParameterSet& parameters, const ShardedAdamW& optimizer);
 
+/// This rank's slices of all weights. Views, all dense.
+std::vector<StateTensor> held_weights(const ParameterSet& parameters);
+
 /// What this rank reads: its slices of all weights, the masters and the moments it owns. Views, all dense.
 std::vector<StateTensor> held_state(const ParameterSet& parameters, const ShardedAdamW& optimizer);
 
