@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/random.h"
+#include "launch/bench/checkpoint.h"
 #include "launch/command_line.h"
 #include "launch/program.h"
 #include "launch/session.h"
@@ -89,19 +90,59 @@ int step(const Config& config, int64_t steps, int argc, char** argv) {
   return 0;
 }
 
+/// Medians of the rounds, and of each round's ratio to plain files.
+int checkpoint(const Config& config, int64_t rounds, const std::string& folder, int argc, char** argv) {
+  MpiWorld world(argc, argv);
+  Session session(config, world);
+  Training training(session.device(), session.mesh(), config.model, training_options(config));
+  training.initialize(static_cast<uint64_t>(config.run.seed));
+  std::vector<double> save, load, save_ratio, load_ratio;
+  double bytes = 0;
+  for (int64_t i = 0; i < rounds; ++i) {
+    const CheckpointTimes times = time_checkpoint(training, session.mesh(), folder);
+    bytes = times.bytes;
+    save.push_back(times.save);
+    load.push_back(times.load);
+    save_ratio.push_back(times.plain_write / times.save);
+    load_ratio.push_back(times.plain_read / times.load);
+  }
+  const auto median = [](std::vector<double> values) {
+    std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+    return values[values.size() / 2];
+  };
+  if (world.rank() == 0)
+    std::cout << nlohmann::ordered_json{{"checkpoint_mib", std::round(bytes / (1 << 20))},
+                                        {"save_mib_per_second", std::round(bytes / (1 << 20) / median(save))},
+                                        {"load_mib_per_second", std::round(bytes / (1 << 20) / median(load))},
+                                        {"save_over_plain_files", std::round(100 * median(save_ratio)) / 100},
+                                        {"load_over_plain_files", std::round(100 * median(load_ratio)) / 100},
+                                        {"rounds", rounds},
+                                        {"parallel", to_string(session.layout())}}
+              << "\n";
+  return kExitDone;
+}
+
 int run(int argc, char** argv) {
   options::options_description visible("Options");
-  visible.add_options()("steps", options::value<int64_t>()->default_value(6), "measured steps, after two that are not");
+  visible.add_options()("steps", options::value<int64_t>()->default_value(6), "step: measured steps, after two that are not")(
+      "rounds", options::value<int64_t>()->default_value(5), "checkpoint: times that it is saved and loaded")(
+      "folder", options::value<std::string>()->default_value("."), "checkpoint: where to write; all is removed");
   const auto given = parse_command_line("pscale_bench",
-                                        "step CONFIG.toml [section.key=value ...]\n\n"
-                                        "Measures whole training steps on random tokens; prints one JSON line.",
+                                        "step | checkpoint CONFIG.toml [section.key=value ...]\n\n"
+                                        "step: whole training steps on random tokens.\n"
+                                        "checkpoint: saving and loading, held against plain files with the same bytes.\n"
+                                        "Prints one JSON line.",
                                         visible, {argv + 1, argv + argc});
   if (!given) return kExitDone;
-  if (given->words.size() < 2 || given->words[0] != "step")
-    throw UserError("usage: pscale_bench step CONFIG.toml [section.key=value ...]");
-  const int64_t steps = given->get<int64_t>("steps");
+  const std::string what = given->words.size() < 2 ? "" : given->words[0];
+  if (what != "step" && what != "checkpoint")
+    throw UserError("usage: pscale_bench step | checkpoint CONFIG.toml [section.key=value ...]");
+  const int64_t steps = given->get<int64_t>("steps"), rounds = given->get<int64_t>("rounds");
   if (steps < 1) throw UserError("--steps must be at least 1");
-  return step(load_config(given->words[1], {given->words.begin() + 2, given->words.end()}), steps, argc, argv);
+  if (rounds < 1) throw UserError("--rounds must be at least 1");
+  const Config config = load_config(given->words[1], {given->words.begin() + 2, given->words.end()});
+  if (what == "step") return step(config, steps, argc, argv);
+  return checkpoint(config, rounds, given->get<std::string>("folder"), argc, argv);
 }
 
 }  // namespace
