@@ -115,7 +115,7 @@ TEST_F(RunConfigTest, KeysOfTheOriginalGetAHint) {
             std::string::npos);
   EXPECT_NE(problems("", {"train.batch_size=1"})[0].find("train.global_batch"), std::string::npos);
   EXPECT_NE(problems("", {"optimizer.lr=1"})[0].find("optimizer.learning_rate"), std::string::npos);
-  EXPECT_NE(problems("", {"checkpoint.save_interval=1"})[0].find("writes no checkpoints"), std::string::npos);
+  EXPECT_NE(problems("", {"training.save_steps=1"})[0].find("checkpoint.save_interval"), std::string::npos);
 }
 
 TEST_F(RunConfigTest, AllProblemsOfAllSourcesAtOnce) {
@@ -144,6 +144,26 @@ TEST_F(RunConfigTest, SomethingMustTrain) {
   EXPECT_TRUE(load("", {"parscale.parscale_n=2", "train.freeze_pretrained=true", "train.init_from=models/x"})
                   .train.freeze_pretrained);
   EXPECT_EQ(problems("", {"train.freeze_pretrained=true"}).size(), 2u);
+}
+
+TEST_F(RunConfigTest, TheModelItStartsFromSuppliesTheModel) {
+  const auto golden = [](const char* name) { return cat(std::getenv("PSCALE_SOURCE"), "/tests/golden/", name); };
+  const auto evaluated = [&](const char* name, std::vector<std::string> keys = {}) {
+    return evaluation_config(golden(name), std::move(keys)).model;
+  };
+  EXPECT_EQ(evaluated("xattn_p4_layers").parscale_n, 4);
+  EXPECT_TRUE(evaluated("xattn_p4_layers").parscale_cross_attn_layers.has_value());
+  EXPECT_FALSE(evaluated("llama").attention_bias);
+  EXPECT_EQ(evaluated("llama").hidden_size, 32);
+  // A plain base has chosen nothing of [parscale]; what is added is the user's choice.
+  const ModelConfig added = evaluated("qwen2", {"parscale.parscale_n=2"});
+  EXPECT_EQ(added.parscale_n, 2);
+  EXPECT_EQ(added.parscale_n_tokens, 48);
+  expect_only_problem({cat("train.init_from=", golden("qwen2")), "model.vocab_size=128", "model.hidden_size=32",
+                       "model.intermediate_size=64", "model.num_hidden_layers=3", "model.tie_word_embeddings=true"},
+                      "model.num_hidden_layers = 3, but the model of train.init_from");
+  // Where the model is not on this machine the file's keys are enough for a plan.
+  EXPECT_EQ(load("", {"train.init_from=models/x"}).model.hidden_size, load("").model.hidden_size);
 }
 
 TEST_F(RunConfigTest, ScheduleRulesNameTheirPlace) {

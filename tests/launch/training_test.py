@@ -211,7 +211,7 @@ def test_replica_ranks_share_the_activations():
     assert peaks[4] <= 0.30 * peaks[1], peaks
 
 
-def test_pretrained_weights_are_refused_before_anything_is_written(config, tmp_path):
+def test_weights_that_are_not_there_are_refused_before_anything_is_written(config, tmp_path):
     done = run(config, f"run.dir={tmp_path / 'start'}", "train.init_from=models/x", check=False)
     assert done.returncode == 2 and "train.init_from" in done.stderr
     assert not (tmp_path / "start").exists()
@@ -220,7 +220,7 @@ def test_pretrained_weights_are_refused_before_anything_is_written(config, tmp_p
 def test_an_earlier_run_is_set_aside(config, tmp_path):
     folder = tmp_path / "twice"
     for _ in range(2):
-        run(config, f"run.dir={folder}", "train.max_steps=2")
+        run(config, f"run.dir={folder}", "train.max_steps=2", "--resume=none")
     assert [r["step"] for r in rows(folder)] == [1, 2]
     assert [r["loss"] for r in rows(folder / "previous_1")] == [r["loss"] for r in rows(folder)]
     assert "previous_1" in (folder / "log.txt").read_text()
