@@ -3,6 +3,7 @@
 #include <iomanip>
 
 #include "launch/train/trainer.h"
+#include "parallel/checkpoint/state.h"
 #include "parallel/comm/planned.h"
 
 namespace pscale {
@@ -82,6 +83,8 @@ Plan make_plan(const Config& config, const Layout& layout) {
     const auto stats = memory.stats(static_cast<MemoryKind>(kind));
     plan.memory[static_cast<size_t>(kind)] = {stats.current, stats.peak};
   }
+  for (const StateTensor& owned : owned_state(training.parameters(), training.optimizer()))
+    plan.checkpoint += owned.tensor.bytes();
   plan.windows = mesh->communication_bytes();
   plan.peak = memory.stats().peak + plan.windows;
   return plan;
@@ -112,6 +115,7 @@ std::string to_text(const Plan& plan, const Config& config) {
   }
   line("communication windows", mib(plan.windows), mib(plan.windows), "");
   line("all together", "", mib(plan.peak), "");
+  line("checkpoint copy, in a save", "", mib(plan.checkpoint), "");
   out << "\nmemory_peak_bytes " << plan.peak << "\n\n";
   line("sent by rank 0 (MiB/step)", "over", "MiB", "");
   for (const Plan::Traffic& t : plan.traffic) line(t.purpose, t.axes, mib(t.bytes), "");

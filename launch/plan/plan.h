@@ -25,6 +25,7 @@ struct Plan {
   std::map<std::string, Group> parameters;               ///< by the module they belong to; whole model
   std::array<PlannedMemory, 5> memory{};                 ///< of rank 0, by MemoryKind
   int64_t windows = 0;                                   ///< bytes of the communicators' own buffers, part of `peak`
+  int64_t checkpoint = 0;                                ///< bytes of host memory while a save is under way; not in `peak`
   int64_t peak = 0;                                      ///< bytes of rank 0, everything together
   double flops_per_step = 0;                             ///< model FLOPs, all ranks
   struct Traffic {

@@ -16,6 +16,7 @@
 #include "models/hf/converted_source.h"
 #include "models/hf/export_tokenizer.h"
 #include "parallel/checkpoint/hdf5_file.h"
+#include "parallel/comm/mpi_world.h"
 #include "parallel/comm/texts.h"
 
 namespace pscale {
@@ -65,7 +66,7 @@ Manifest about(const Config& config, const TokenDataset& train, std::map<std::st
   manifest.model = to_json(config.model).dump();
   if (train.file().meaning()) manifest.tokenizer = train.file().meaning()->tokenizer;
   manifest.data = std::move(data);
-  manifest.versions = {{"pscale", PSCALE_VERSION}, {"hdf5", hdf5_version()}};
+  manifest.versions = {{"pscale", PSCALE_VERSION}, {"hdf5", hdf5_version()}, {"mpi", mpi_version()}};
   return manifest;
 }
 

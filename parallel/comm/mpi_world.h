@@ -69,6 +69,9 @@ class MpiWorld {
 /// outlive the mesh.
 std::unique_ptr<Mesh> make_mesh(MpiWorld& world, const Layout& layout, Transport transport = Transport::automatic);
 
+/// "Open MPI v4.1.4", of the library that is linked.
+std::string mpi_version();
+
 /// Rank and ranks of the launcher (mpirun, srun) as the environment tells, without starting MPI; 0 and 1 where there is
 /// none.
 int launched_rank();
