@@ -1,175 +1,19 @@
-"""pscale_ckpt convert between Hugging Face folders: what it writes is read by transformers and safetensors."""
+"""pscale_ckpt convert between Hugging Face folders: every tensor, what is refused, and what it costs."""
 
 import json
-import os
+import resource
+import signal
 import subprocess
 import sys
-import unicodedata
-from pathlib import Path
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it
+import time
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-SOURCE = Path(os.environ["PSCALE_SOURCE"])
-BIN = Path(os.environ["PSCALE_BIN"])
-GOLDEN = SOURCE / "tests/golden"
-CASES = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
-sys.path.insert(0, str(SOURCE / "tests/oracle"))
-
-from oracle import Config, forward, random_weights, weight_shapes  # noqa: E402
+from convert_folders import BIN, GOLDEN, config_of, convert, refused, run, same_bits, tensors_of, write_folder
+from oracle import Config, weight_shapes
+from safetensors.torch import load_file
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules_cache(tmp_path_factory):
-    """Where transformers copies the code of a folder."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-    yield
-    patch.undo()
-
-
-def run(source, out, *more, code=0, **environment):
-    done = subprocess.run([BIN / "pscale_ckpt", "convert", "--from", source, "--to", out, *map(str, more)],
-                          capture_output=True, text=True, timeout=120, env={**os.environ, **environment})
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout if code == 0 else done.stderr
-
-
-def convert(source, out, *more):
-    run(source, out, *more)
-    return out
-
-
-def refused(source, out, *more, **environment):
-    """The problems; nothing is left behind."""
-    text = run(source, out, *more, code=2, **environment)
-    assert all(line.startswith("error: ") for line in text.splitlines()), text
-    assert not Path(f"{out}.partial").exists()
-    return text
-
-
-def config_of(folder):
-    return json.loads((Path(folder) / "config.json").read_text())
-
-
-def tensors_of(folder):
-    index = Path(folder) / "model.safetensors.index.json"
-    if not index.exists():
-        return load_file(Path(folder) / "model.safetensors")
-    found = {}
-    for name, file in json.loads(index.read_text())["weight_map"].items():
-        found[name] = load_file(Path(folder) / file)[name]
-    return found
-
-
-def same_bits(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name].dtype == b[name].dtype and a[name].shape == b[name].shape, name
-        assert torch.equal(a[name].view(torch.uint8), b[name].view(torch.uint8)), name
-
-
-def write_folder(folder, c, weights, **keys):
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"hidden_act": "silu", **c.to_dict(), **keys}))
-    save_file({name: w.contiguous() for name, w in weights.items()}, folder / "model.safetensors",
-              metadata={"format": "pt"})
-    return folder
-
-
-def logits_of(folder, tokens, remote):
-    options = {"trust_remote_code": True} if remote else {}
-    model = AutoModelForCausalLM.from_pretrained(folder, **options).eval()
-    with torch.no_grad():
-        return model(tokens.long()).logits
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_golden_case_comes_out_as_it_went_in(case, tmp_path):
-    before = config_of(GOLDEN / case)
-    out = convert(GOLDEN / case, tmp_path / "out")
-    # The safetensors library wrote the golden file: the same bytes, header and all.
-    assert (out / "model.safetensors").read_bytes() == (GOLDEN / case / "model.safetensors").read_bytes()
-    after = config_of(out)
-    plain = before["parscale_n"] == 1 and before["parscale_n_tokens"] == 0
-    assert after["model_type"] == (before["model_type"] if plain else "parscale")
-    for key, value in before.items():
-        assert (plain and key not in after) or after[key] == value, key
-    assert (out / "modeling_parscale.py").exists() != plain
-    assert json.loads((out / "generation_config.json").read_text()) is not None
-    # Written again, nothing changes.
-    again = convert(out, tmp_path / "again")
-    assert sorted(f.name for f in again.iterdir()) == sorted(f.name for f in out.iterdir())
-    for file in out.iterdir():
-        assert file.read_bytes() == (again / file.name).read_bytes(), file.name
-
-    if "documents" in (expected := load_file(GOLDEN / case / "expected.safetensors")):
-        return  # packed documents are a matter of training
-    logits = logits_of(out, expected["tokens"][:, :-1], remote=not plain)
-    assert (logits - expected["logits"]).abs().max() < 1e-4
-
-
-WINDOWS = {  # what no plain model of transformers says for all its versions goes as parscale
-    "qwen2 in all layers": ({"max_window_layers": 0}, "qwen2"),
-    "qwen2 in some layers": ({"max_window_layers": 1}, "parscale"),
-    "qwen2 in no layer": ({"max_window_layers": 3}, "qwen2"),
-    "llama in all layers": ({"max_window_layers": 0, "attention_bias": False}, "parscale"),
-    "llama in no layer": ({"max_window_layers": 3, "attention_bias": False}, "llama"),
-}
-
-
-@pytest.mark.parametrize("which", WINDOWS)
-def test_sliding_windows(which, tmp_path):
-    keys, family = WINDOWS[which]
-    c = Config(num_hidden_layers=3, use_sliding_window=True, sliding_window=5, head_dim=12, **keys)
-    weights = random_weights(c, 3)
-    source = write_folder(tmp_path / "in", c, {n: w.float() for n, w in weights.items()}, model_type="parscale")
-    out = convert(source, tmp_path / "out")
-    assert config_of(out)["model_type"] == family
-    tokens = torch.randint(0, c.vocab_size, (2, 20), generator=torch.Generator().manual_seed(1))
-    logits = logits_of(out, tokens, remote=family == "parscale")
-    assert (logits - forward(c, weights, tokens)).abs().max() < 1e-4
-
-
-ROPES = [
-    ({"rope_type": "linear", "factor": 4.0}, True),
-    ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024, "beta_fast": 20}, True),
-    ({"rope_type": "yarn", "original_max_position_embeddings": 1024}, True),  # factor: the ratio of the lengths
-    ({"rope_type": "yarn", "factor": 2.0}, True),  # original length: the model's
-    ({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 1024}, False),
-    ({"rope_type": "yarn", "factor": 2.0, "truncate": False}, False),
-    ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-      "original_max_position_embeddings": 512}, True),
-    ({"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}, True),
-]
-
-
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
-@pytest.mark.parametrize("rope, plain", ROPES, ids=[f"{i}-{r['rope_type']}" for i, (r, _) in enumerate(ROPES)])
-def test_stretched_rotary_angles(family, rope, plain, tmp_path):
-    """Whatever the version of transformers, it gets our angles; where its own model would not, ours is exported."""
-    c = Config(head_dim=32, attention_bias=family == "qwen2", rope_theta=5e5)
-    source = write_folder(tmp_path / "in", c, {n: w.float() for n, w in random_weights(c, 1).items()},
-                          model_type=family, max_position_embeddings=4096, rope_scaling=rope)
-    out = convert(source, tmp_path / "out")
-    assert config_of(out)["model_type"] == (family if plain else "parscale")
-    model = AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True)
-    if not plain:
-        return  # the model file has tests of its own
-    rotary = model.model.rotary_emb
-    question = {"head_dim": 32, "max_position_embeddings": 4096, "positions": 1,
-                "rope_parameters": {"rope_theta": 5e5, **rope}}
-    done = subprocess.run([BIN / "print_rotary_angles"], input=json.dumps([question]), capture_output=True, text=True,
-                          check=True)
-    ours = json.loads(done.stdout)[0]
-    torch.testing.assert_close(rotary.inv_freq, torch.tensor(ours["inverse_frequencies"]), rtol=1e-5, atol=0)
-    assert rotary.attention_scaling == pytest.approx(ours["attention_factor"], rel=1e-6)
 
 
 def test_large_models_are_cut_into_files(tmp_path):
@@ -188,7 +32,6 @@ def test_large_models_are_cut_into_files(tmp_path):
     same_bits(tensors_of(out), tensors_of(whole))
     back = convert(out, tmp_path / "back")
     assert (back / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True)
 
 
 def test_a_base_becomes_a_parscale_model(tmp_path):
@@ -215,7 +58,6 @@ def test_a_base_becomes_a_parscale_model(tmp_path):
     other = tensors_of(convert(GOLDEN / "qwen2", tmp_path / "other", *keys, "run.seed=7"))
     prefix = "model.layers.0.self_attn.prefix_k"
     assert not torch.equal(other[prefix], made[prefix])
-    AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True)
 
     # A ParScale model keeps its own keys and gets what is added.
     more = convert(GOLDEN / "parscale_p2", tmp_path / "more", "parscale.enable_cross_attn=true",
@@ -229,7 +71,6 @@ def test_a_llama_base_stays_without_biases(tmp_path):
     out = convert(GOLDEN / "llama", tmp_path / "start", "parscale.parscale_n=2", "parscale.parscale_n_tokens=3")
     assert config_of(out)["attention_bias"] is False and config_of(out)["model_type"] == "parscale"
     assert not any("self_attn" in name and name.endswith("bias") for name in tensors_of(out))
-    AutoModelForCausalLM.from_pretrained(out, trust_remote_code=True)
 
 
 def test_bfloat16_is_rounded_as_torch_rounds(tmp_path):
@@ -315,50 +156,28 @@ def test_hub_ids_and_leftovers(tmp_path):
     same_bits(tensors_of(tmp_path / "out"), tensors_of(GOLDEN / "llama"))
 
 
-TEXTS = ["hello world", "  leading", "ünï çödé 日本 🎉", "\x00\x01\x7f tab\t", "<|endoftext|> is text", "a" * 5000,
-         "e\u0301 is not é", "\u00a0\u2028x", " ", "\r", "Ġ Ċ", " \t  two", "x\u00ad"]
+def test_a_full_disk_leaves_nothing(tmp_path):
+    def limit():  # stands for the disk: a write beyond it fails
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))
+
+    done = subprocess.run([BIN / "pscale_ckpt", "convert", "--from", GOLDEN / "xattn_p4", "--to", tmp_path / "out"],
+                          capture_output=True, text=True, preexec_fn=limit, restore_signals=False, timeout=60)
+    assert done.returncode == 2 and "model.safetensors: cannot be written: File too large" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("family", ["parscale", "llama", "qwen2"])
-def test_the_byte_tokenizer_is_the_same(family, tmp_path):
-    c = Config(vocab_size=320, attention_bias=family != "llama", parscale_n_tokens=2 if family == "parscale" else 0)
-    source = write_folder(tmp_path / "in", c, {n: w.float() for n, w in random_weights(c, 1).items()},
-                          model_type=family)
-    out = tmp_path / "out"
-    said = run(source, out, "--tokenizer", "bytes")
-    # transformers 5 gives every Qwen2 model a tokenizer that normalizes, whatever its files say.
-    assert ("warning: " in said and "NFC" in said) == (family == "qwen2")
-    encoded = subprocess.run([BIN / "pscale_data", "encode", "--tokenizer", "bytes"], check=True, capture_output=True,
-                             input="\n".join(TEXTS).encode()).stdout.decode().split("\n")
-    tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=True)
-    for text, line in zip(TEXTS, encoded):
-        ids = [int(i) for i in line.split()]
-        if family == "qwen2" and text != unicodedata.normalize("NFC", text):
-            continue
-        assert tokenizer(text)["input_ids"] == ids, text
-        assert tokenizer.decode(ids) == text
-    assert tokenizer.eos_token_id == tokenizer.pad_token_id == 256 and len(tokenizer) == 257
-    assert tokenizer.decode([104, 256, 105], skip_special_tokens=True) == "hi"
-    assert set(tokenizer(["a", "bcd"], padding=True)) == {"input_ids", "attention_mask"}
-    generation = json.loads((out / "generation_config.json").read_text())
-    assert config_of(out)["eos_token_id"] == generation["eos_token_id"] == 256
-    # The files go along from then on.
-    again = convert(out, tmp_path / "again")
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"):
-        assert (again / name).read_bytes() == (out / name).read_bytes(), name
-
-
-def test_special_tokens_are_kept(tmp_path):
-    c = Config(**{key: value for key, value in config_of(GOLDEN / "llama").items() if key in Config().to_dict()})
-    source = write_folder(tmp_path / "in", c, load_file(GOLDEN / "llama/model.safetensors"), model_type="llama",
-                          bos_token_id=1, eos_token_id=[2, 3], pad_token_id=None)
-    first = convert(source, tmp_path / "first")
-    assert json.loads((first / "generation_config.json").read_text())["eos_token_id"] == [2, 3]
-    assert AutoConfig.from_pretrained(first).bos_token_id == 1
-    (source / "generation_config.json").write_text('{"temperature": 0.5}')
-    second = convert(source, tmp_path / "second")
-    assert (second / "generation_config.json").read_text() == '{"temperature": 0.5}'
-    assert config_of(second)["eos_token_id"] == [2, 3]
+def test_a_killed_conversion_leaves_no_model(large, tmp_path):
+    folder, _ = large
+    command = [BIN / "pscale_ckpt", "convert", "--from", folder, "--to", tmp_path / "out"]
+    program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while program.poll() is None and not list(tmp_path.glob("out.partial/model.safetensors*")):
+        time.sleep(0.001)
+    program.kill()
+    program.wait()
+    assert not (tmp_path / "out").exists() and (tmp_path / "out.partial").exists()
+    run(folder, tmp_path / "out")
+    assert [f.name for f in tmp_path.iterdir()] == ["out"]
 
 
 MEASURE = """
@@ -368,7 +187,8 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-@pytest.mark.parametrize("more", [[], ["--dtype", "bfloat16"], ["parscale.parscale_n=4"]], ids=["kept", "rounded", "made"])
+@pytest.mark.parametrize("more", [[], ["--dtype", "bfloat16"], ["parscale.parscale_n=4"]],
+                         ids=["kept", "rounded", "made"])
 def test_memory_does_not_grow_with_the_model(more, large, tmp_path):
     folder, largest = large
     # A small process in between: a child's peak includes what it was forked from.

@@ -97,7 +97,8 @@ TEST(ModelConfig, WhatAFileLeavesOpenFollowsItsModelType) {
   EXPECT_EQ(model(with(qwen, {{"parscale_n", 2}})).parscale_n_tokens, 48);
   EXPECT_EQ(model({{"parscale_n_tokens", 48}}).parscale_n_tokens, 48);
 
-  const Json rope{{"parscale_n", 2}, {"parscale_n_tokens", 3}, {"enable_cross_attn", true}, {"enable_replica_rope", true}};
+  const Json rope{
+      {"parscale_n", 2}, {"parscale_n_tokens", 3}, {"enable_cross_attn", true}, {"enable_replica_rope", true}};
   const auto layout = [&](const Json& changes) { return model(with(rope, changes)).replica_rope_layout; };
   EXPECT_EQ(layout({{"model_type", "parscale_cross_attn"}}), "interleaved");
   EXPECT_EQ(layout({{"model_type", "parscale_cross_attn"}, {"replica_rope_layout", nullptr}}), "interleaved");
