@@ -1,11 +1,8 @@
 """What pscale_ckpt convert writes, loaded by transformers, whatever its version."""
 
 import json
-import os
 import subprocess
 import unicodedata
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it
 
 import pytest
 import torch
@@ -15,15 +12,6 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 CASES = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules_cache(tmp_path_factory):
-    """Where transformers copies the code of a folder."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-    yield
-    patch.undo()
 
 
 def logits_of(folder, tokens, remote):

@@ -6,8 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it
-
 import numpy as np
 import pytest
 import torch
@@ -20,15 +18,6 @@ GOLDEN = SOURCE / "tests/golden"
 KINDS = ["qwen2", "llama", "prefix_p1", "parscale_p4", "xattn_p4_layers", "xattn_p4_rope", "xattn_p4_rope_interleaved",
          "xkv_p4"]
 LENGTH = 24
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules_cache(tmp_path_factory):
-    """Where transformers copies the code of a folder."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers reads it
-
 import pytest
 import torch
 import transformers
@@ -22,15 +20,6 @@ AUTO_MAP = {
     "AutoModelForCausalLM": "modeling_parscale.ParscaleForCausalLM",
 }
 DTYPE = "torch_dtype" if transformers.__version__.startswith("4.") else "dtype"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules_cache(tmp_path_factory):
-    """Where transformers copies the code of a folder."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
