@@ -3,6 +3,7 @@
 #include <chrono>
 #include <ctime>
 #include <random>
+#include <thread>
 
 #include "core/base/durable_file.h"
 #include "core/base/hash.h"
@@ -15,6 +16,7 @@ namespace pscale {
 namespace {
 
 constexpr Purpose kCheckpoint{"checkpoint"};
+constexpr double kBriefSeconds = 0.5;  // a small checkpoint is complete before the next step
 constexpr int64_t kSpareBytes = int64_t{16} << 20;  // for names and mappings, and for the log to go on
 
 double seconds_now() {
@@ -86,21 +88,22 @@ Checkpointer::Agreed Checkpointer::agree(bool time_is_up) {
 }
 
 void Checkpointer::after_step(const RunPosition& position, bool last) {
-  const double start = seconds_now();
-  const bool minutes = config_.save_minutes > 0 && start - last_begin_ >= 60 * config_.save_minutes;
+  entered_ = seconds_now();
+  const bool minutes = config_.save_minutes > 0 && entered_ - last_begin_ >= 60 * config_.save_minutes;
   const Agreed agreed = agree(minutes && is_root());
   if (phase_ != Phase::idle && !agreed.running) advance();
   const bool interval = config_.save_interval > 0 && position.step % config_.save_interval == 0;
   if (interval || agreed.time_is_up || last) {
     wait();
     begin(position);
+    if (!last && config_.async) wait_briefly();
   }
-  stall_ += seconds_now() - start;
   if (last || !config_.async) wait();
   if (last && failures_ > 0) {  // the last step has no later one to try again
     begin(position);
     wait();
   }
+  stall_ += seconds_now() - entered_;
 }
 
 void Checkpointer::wait() {
@@ -112,8 +115,22 @@ void Checkpointer::wait() {
   }
 }
 
+void Checkpointer::wait_briefly() {
+  const double start = seconds_now();
+  while (phase_ != Phase::idle) {
+    const Agreed agreed = agree(is_root() && seconds_now() - start > kBriefSeconds);
+    if (!agreed.running) {
+      advance();
+    } else if (agreed.time_is_up) {
+      return;
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+}
+
 void Checkpointer::begin(const RunPosition& position) {
-  begin_ = last_begin_ = seconds_now();
+  entered_ = last_begin_ = seconds_now();
   stall_ = 0;
   manifest_ = about_;
   manifest_.step = position.step;
@@ -182,8 +199,9 @@ void Checkpointer::advance() {
   if (!problems.empty()) return give_up(problems);
   phase_ = Phase::idle;
   failures_ = 0;
-  say_(cat("saved ", (folder_.path() / checkpoint_name(manifest_.step)).string(), ": ", format_bytes(bytes), " in ",
-           in_seconds(seconds_now() - begin_), ", training waited ", in_seconds(stall_)));
+  const double now = seconds_now();
+  say_(cat("saved ", (folder_.path() / checkpoint_name(manifest_.step)).string(), ": ", format_bytes(static_cast<double>(bytes)), " in ",
+           in_seconds(now - last_begin_), ", training waited ", in_seconds(stall_ + now - entered_)));
 }
 
 void Checkpointer::give_up(const std::vector<std::string>& problems) {

@@ -1,8 +1,9 @@
 // Saving a run's checkpoints: when, by whom, and without holding training up.
 //
-// At a save every rank copies the state it owns and goes on; a thread of each rank writes its shard. After every step the
-// ranks agree in one small all-reduce whether all are through; then a thread of rank 0 writes the files over the shards and
-// the manifest, and gives the folder its name. No thread but the trainer's talks to other ranks.
+// At a save every rank copies the state it owns, and a thread of each rank writes its shard. After every step the ranks
+// agree in one small all-reduce whether all are through; then a thread of rank 0 writes the files over the shards and the
+// manifest, and gives the folder its name. No thread but the trainer's talks to other ranks. A save that takes a fraction
+// of a second is waited for, so that a job that dies later has lost nothing of it.
 #pragma once
 
 #include <filesystem>
@@ -43,6 +44,7 @@ class Checkpointer {
   void begin(const RunPosition& position);
   void advance();
   void wait();
+  void wait_briefly();
   void give_up(const std::vector<std::string>& problems);
   bool is_root() const { return mesh_->rank() == 0; }
 
@@ -60,8 +62,9 @@ class Checkpointer {
   std::future<FileRecord> shard_;     ///< this rank's
   std::future<int64_t> whole_;        ///< rank 0's: bytes of the checkpoint
   int failures_ = 0;                  ///< in a row
-  double last_begin_, begin_ = 0;     ///< seconds
-  double stall_ = 0;                  ///< seconds that training waited for this save
+  double last_begin_;                 ///< of a save, on the clock
+  double entered_ = 0;                ///< after_step(), or begin() in it
+  double stall_ = 0;                  ///< seconds that training waited for this save before that
 };
 
 }  // namespace pscale
