@@ -94,6 +94,11 @@ Hdf5File::Hdf5File(const std::filesystem::path& path, Mode mode) : path_(path) {
   file_ = {checked(id, mode == Mode::create ? "cannot be made" : "cannot be opened as HDF5"), H5Fclose};
 }
 
+Hdf5File::~Hdf5File() {
+  const Quiet quiet;
+  file_ = {};
+}
+
 void Hdf5File::write(const std::string& dataset, DType dtype, const Shape& shape, const void* data) {
   const Quiet quiet;
   const Hdf5Handle type = file_type(dtype), space = space_of(shape);

@@ -47,6 +47,9 @@ class Hdf5File {
   enum class Mode : uint8_t { create, read };
   /// Throws UserError naming the file and what HDF5 says, as all that follows does.
   Hdf5File(const std::filesystem::path& path, Mode mode);
+  ~Hdf5File();
+  Hdf5File(const Hdf5File&) = delete;
+  Hdf5File& operator=(const Hdf5File&) = delete;
 
   /// Writes a dataset of its own, contiguous; groups in its name ("exp_avg/NAME") are made. `data`: row-major.
   void write(const std::string& dataset, DType dtype, const Shape& shape, const void* data);
@@ -59,6 +62,7 @@ class Hdf5File {
   int64_t offset(const std::string& dataset);
   /// Rows [first, first + count) of dim 0, in `dtype`.
   void read_rows(const std::string& dataset, DType dtype, int64_t first, int64_t count, void* out);
+  /// After writing: only now is it known that all could be written.
   void close();
 
  private:
