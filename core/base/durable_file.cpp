@@ -1,6 +1,7 @@
 #include "core/base/durable_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -53,16 +54,24 @@ void rename_durably(const fs::path& from, const fs::path& to) {
   sync_folder(folder_of(to));
 }
 
-void exchange_durably(const fs::path& a, const fs::path& b) {
+bool exchange_durably(const fs::path& a, const fs::path& b) {
   if (renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0) {
     sync_folder(folder_of(b));
-    return;
+    return true;
   }
   if (errno != EINVAL && errno != ENOSYS) fail(a, cat("cannot be exchanged with ", b.string()).c_str());
-  const fs::path aside = a.string() + ".aside";
-  rename_durably(b, aside);
-  rename_durably(a, b);
-  rename_durably(aside, a);
+  return false;
+}
+
+void make_folder_durably(const fs::path& folder) {
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  if (folder.has_parent_path() && folder.parent_path() != folder) make_folder_durably(folder.parent_path());
+  if (mkdir(folder.c_str(), 0777) == 0) {
+    sync_folder(folder_of(folder));
+  } else if (errno != EEXIST) {
+    fail(folder, "cannot be made");
+  }
 }
 
 void write_file_durably(const fs::path& file, std::string_view text) {

@@ -14,9 +14,11 @@ void sync_file(const std::filesystem::path& file);
 void sync_folder(const std::filesystem::path& folder);
 /// Renames within one file system and brings the new name to the disk. An existing file of that name is replaced.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
-/// Gives two names of one folder each other's content at once, and brings that to the disk. Where the file system cannot,
-/// there is an instant in which `b` is absent.
-void exchange_durably(const std::filesystem::path& a, const std::filesystem::path& b);
+/// Gives two names of one folder each other's content at once, and brings that to the disk. Returns false, and changes
+/// nothing, where the file system cannot.
+bool exchange_durably(const std::filesystem::path& a, const std::filesystem::path& b);
+/// Makes a folder and those above it that are missing, and brings their names to the disk.
+void make_folder_durably(const std::filesystem::path& folder);
 /// Replaces a file: writes FILE.partial, syncs it, renames it, syncs the folder.
 void write_file_durably(const std::filesystem::path& file, std::string_view text);
 /// Points the link `link` at `target` (a path relative to the link's folder), replacing what it pointed at before.

@@ -170,13 +170,13 @@ int64_t TokenFile::document_of(int64_t token) const {
 uint64_t TokenFile::fingerprint() const {
   constexpr int64_t kPlaces = 64, kTokens = 1024;
   Hash hash;
-  const int64_t numbers[] = {tokens_, documents_, static_cast<int64_t>(type_)};
+  const int64_t numbers[] = {tokens_, documents_, static_cast<int64_t>(type_), meaning_ ? meaning_->vocab_size : 0};
   hash.add(numbers, sizeof numbers);
   std::vector<int32_t> tokens(static_cast<size_t>(std::min(kTokens, tokens_)));
   for (int64_t place = 0; place < kPlaces; ++place) {
     read((tokens_ - static_cast<int64_t>(tokens.size())) / (kPlaces - 1) * place, tokens);
     hash.add(tokens.data(), tokens.size() * sizeof(int32_t));
-    const int64_t begin = document_begin(documents_ / kPlaces * place);
+    const int64_t begin = document_begin(place * documents_ / kPlaces);
     hash.add(&begin, sizeof begin);
   }
   return hash.value();

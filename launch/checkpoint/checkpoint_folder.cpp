@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kWriting = ".writing_";
 constexpr const char* kRemoving = ".removing_";
+constexpr const char* kReplaced = ".replaced";  // step_N.replaced: the old one, where a new one of its step takes its name
 
 std::optional<int64_t> step_of(const std::string& name) {
   constexpr std::string_view prefix = "step_";
@@ -64,19 +65,20 @@ bool CheckpointFolder::contains(const fs::path& checkpoint) const {
 }
 
 std::vector<fs::path> CheckpointFolder::set_aside_after(int64_t step) const {
-  const fs::path run = path_.parent_path();
-  fs::path aside;
+  const std::vector<Entry> entries = list();
+  // The link first, so that it never points at nothing.
+  const auto kept = std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.step <= step; });
+  if (kept != entries.end()) link_durably(path_ / "latest", kept->path.filename());
   std::vector<fs::path> moved;
-  for (const Entry& entry : list()) {
-    if (entry.step <= step) {
-      link_durably(path_ / "latest", entry.path.filename());
-      break;
-    }
-    for (int number = 1; aside.empty(); ++number)
-      if (!fs::exists(run / cat("previous_", number, "/checkpoints"))) aside = run / cat("previous_", number, "/checkpoints");
-    fs::create_directories(aside);
-    moved.push_back(aside / entry.path.filename());
-    rename_durably(entry.path, moved.back());
+  if (kept == entries.begin()) return moved;
+  const fs::path run = path_.parent_path();
+  int number = 1;
+  while (fs::exists(run / cat("previous_", number, "/checkpoints"))) ++number;
+  const fs::path aside = run / cat("previous_", number, "/checkpoints");
+  make_folder_durably(aside);
+  for (auto it = entries.begin(); it != kept; ++it) {
+    moved.push_back(aside / it->path.filename());
+    rename_durably(it->path, moved.back());
   }
   return moved;
 }
@@ -86,21 +88,22 @@ fs::path CheckpointFolder::being_written(int64_t step, const std::string& id) co
 }
 
 void CheckpointFolder::begin(int64_t step, const std::string& id) const {
-  std::error_code error;
-  const fs::path folder = being_written(step, id) / "shards";
-  fs::create_directories(folder, error);
-  if (error) throw UserError(cat(folder.string(), ": cannot be made: ", error.message()));
+  make_folder_durably(being_written(step, id) / "shards");
 }
 
 void CheckpointFolder::commit(int64_t step, const std::string& id) const {
   const fs::path from = being_written(step, id), to = path_ / checkpoint_name(step);
   sync_folder(from);
+  std::error_code later;  // what cannot be removed now is a leftover of the next start
   if (!fs::exists(to)) {
     rename_durably(from, to);
-  } else {
-    exchange_durably(from, to);
-    std::error_code later;  // what cannot be removed now is a leftover of the next start
+  } else if (exchange_durably(from, to)) {
     fs::remove_all(from, later);
+  } else {
+    const fs::path replaced = to.string() + kReplaced;
+    rename_durably(to, replaced);
+    rename_durably(from, to);
+    fs::remove_all(replaced, later);
   }
   link_durably(path_ / "latest", checkpoint_name(step));
 }
@@ -124,6 +127,14 @@ std::vector<std::string> CheckpointFolder::remove_leftovers() const {
   std::error_code missing;
   for (const fs::directory_entry& entry : fs::directory_iterator(path_, missing)) {
     const std::string name = entry.path().filename().string();
+    if (name.ends_with(kReplaced)) {
+      const fs::path step = path_ / name.substr(0, name.size() - std::string_view(kReplaced).size());
+      if (!fs::exists(step)) {
+        rename_durably(entry.path(), step);
+        continue;
+      }
+      names.push_back(name);
+    }
     if (name.starts_with(kWriting) || name.starts_with(kRemoving) || name == "latest.partial") names.push_back(name);
   }
   for (const std::string& name : names) {

@@ -1,7 +1,9 @@
 // RUN/checkpoints: the checkpoints of a run and the names they have while they are made or removed. Not collective.
 //
 // A checkpoint is made as .writing_step_N.ID and renamed when it is complete and on the disk; one that is removed is
-// first renamed to .removing_*. So a folder step_N is complete, whenever the job died; other names are leftovers.
+// first renamed to .removing_*. So a folder step_N is complete, whenever the job died; other names are leftovers. A new
+// one of the same step takes the old one's name in one exchange; where the file system cannot do that, the old one is
+// step_N.replaced for an instant.
 #pragma once
 
 #include <filesystem>
@@ -39,7 +41,8 @@ class CheckpointFolder {
 
   /// Removes all but the newest `last` (0: none is removed) and those whose step is a multiple of `every` (0: none).
   void prune(int64_t last, int64_t every) const;
-  /// Removes what dead jobs left; returns the names.
+  /// Removes what dead jobs left, and gives a checkpoint back its name that was about to be replaced; returns the names of
+  /// what is removed.
   std::vector<std::string> remove_leftovers() const;
 
  private:

@@ -185,7 +185,11 @@ void Checkpointer::advance() {
     whole_ = std::async(std::launch::async, [manifest = manifest_, folder = folder_, config = config_]() mutable {
       write_whole_files(folder.being_written(manifest.step, manifest.id), manifest);
       folder.commit(manifest.step, manifest.id);
-      folder.prune(config.keep_last, config.keep_every);
+      try {
+        folder.prune(config.keep_last, config.keep_every);
+      } catch (const UserError&) {
+        // The checkpoint is saved; one too many stays until the next save.
+      }
       int64_t bytes = 0;
       for (const FileRecord& file : manifest.files) bytes += file.bytes;
       return bytes;

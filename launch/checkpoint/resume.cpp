@@ -31,6 +31,10 @@ std::map<std::string, std::string> values_of(const std::string& toml, const std:
     if (const ConfigTable* table = value.table())
       for (const auto& [key, v] : table->entries())
         if (!is_free(section, key)) values[cat(section, ".", key)] = v.text();
+  // Text that is held out for validation is not trained on.
+  const ConfigTable* data = tables.find("data") ? tables.find("data")->table() : nullptr;
+  const ConfigValue* interval = data ? data->find("validation_interval") : nullptr;
+  if (data && (data->find("validation") || (interval && interval->text() == "0"))) values["data.validation_fraction"] = "0.0";
   // As a file may leave it open and the model of train.init_from says it.
   if (const auto size = values.find("model.head_dim"); size == values.end() || size->second == "\"none\"")
     values["model.head_dim"] = cat(std::stoll(values.at("model.hidden_size")) / std::stoll(values.at("model.num_attention_heads")));

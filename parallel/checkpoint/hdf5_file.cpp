@@ -25,7 +25,13 @@ class Quiet {
   void* data_ = nullptr;
 };
 
-/// The innermost description of the error stack, which says why.
+/// Before any other call: at exit HDF5 would close files again that could not be written, and crash in it.
+void start_hdf5() {
+  static const herr_t once = H5dont_atexit();
+  (void)once;
+}
+
+/// The innermost description of the error stack, which says why; of a failed system call only the system's words.
 std::string cause() {
   std::string text;
   H5Ewalk2(
@@ -35,6 +41,12 @@ std::string cause() {
         return 0;
       },
       &text);
+  constexpr std::string_view kSystem = "error message = '";
+  if (const size_t at = text.find(kSystem); at != std::string::npos) {
+    const size_t begin = at + kSystem.size();
+    text = text.substr(begin, text.find('\'', begin) - begin);
+  }
+  text = text.substr(0, text.find('\n'));
   return text.empty() ? "unknown error" : text;
 }
 
@@ -67,6 +79,7 @@ Hdf5Handle space_of(const Shape& shape) {
 }  // namespace
 
 std::string hdf5_version() {
+  start_hdf5();
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   return cat("HDF5 ", major, ".", minor, ".", release);
@@ -82,6 +95,7 @@ hid_t Hdf5File::checked(hid_t id, const std::string& what) const {
 }
 
 Hdf5File::Hdf5File(const std::filesystem::path& path, Mode mode) : path_(path) {
+  start_hdf5();
   const Quiet quiet;
   const Hdf5Handle access = properties(H5P_FILE_ACCESS);
   H5Pset_libver_bounds(access.id(), H5F_LIBVER_V110, H5F_LIBVER_V110);  // what virtual datasets need, and no newer
