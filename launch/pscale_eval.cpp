@@ -63,7 +63,9 @@ int run(int argc, char** argv) {
   std::optional<ByteProgress> display;
   const auto progress = [&](int64_t done, int64_t all) {
     if (world.rank() != 0) return;
-    if (!display) display.emplace(all);
+    Console console = find_console();
+    console.out = &std::cerr;  // standard output has the result alone
+    if (!display) display.emplace(all, console, [](double tokens) { return cat(format_count(tokens), " tokens"); });
     display->show(done);
   };
   const Evaluation result = evaluate(model, mesh, session.device(), file, windows, config.train.micro_batch, progress);

@@ -9,7 +9,6 @@ namespace pscale {
 namespace {
 
 constexpr Purpose kEvaluation{"evaluation"};
-constexpr int64_t kTokenBytes = 4;
 
 /// Windows side by side, the shorter ones filled up with tokens that count for nothing.
 Batch batch_of(const TokenFile& file, std::span<const Window> windows, const Device& device, int64_t multiple) {
@@ -54,7 +53,7 @@ Evaluation evaluate(const ParScaleModel& model, const Mesh& mesh, const Device& 
     sums[0] += model.loss(off, batch, 1.0).sum;  // this rank's part of it
     if (at.replica == 0 && at.tensor == 0) sums[1] += static_cast<double>(batch.counted);
     done += batch.counted;
-    progress(done * mesh.layout().data * kTokenBytes, all * kTokenBytes);
+    progress(done * mesh.layout().data, all);
   }
   mesh.group(AxisSet::all()).all_reduce(sums, 2, DType::float64, Reduction::sum, kEvaluation).wait();
   return {sums[0] / sums[1], static_cast<int64_t>(sums[1]), file.documents()};

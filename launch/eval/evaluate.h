@@ -13,8 +13,8 @@ struct Evaluation {
   int64_t tokens = 0, documents = 0;
 };
 
-/// Batches of `micro_batch` windows go to the data ranks in turn. `progress` is called with bytes of tokens
-/// (4 each) judged so far, as far as this rank can tell, and of all. Collective.
+/// Batches of `micro_batch` windows go to the data ranks in turn. `progress` is called with the tokens judged
+/// so far, as far as this rank can tell, and all. Collective.
 Evaluation evaluate(const ParScaleModel& model, const Mesh& mesh, const Device& device, const TokenFile& file,
                     const std::vector<Window>& windows, int64_t micro_batch,
                     const std::function<void(int64_t, int64_t)>& progress);

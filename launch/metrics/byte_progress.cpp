@@ -5,7 +5,6 @@
 #include <ostream>
 
 #include "core/base/text.h"
-#include "launch/metrics/format.h"
 
 namespace pscale {
 
@@ -15,7 +14,8 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 }  // namespace
 
-ByteProgress::ByteProgress(int64_t total) : console_(find_console()), total_(total), start_(now()), last_(start_) {}
+ByteProgress::ByteProgress(int64_t total, Console console, Format format)
+    : console_(console), format_(format), total_(total), start_(now()), last_(start_) {}
 
 ByteProgress::~ByteProgress() {
   try {

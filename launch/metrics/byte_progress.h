@@ -1,16 +1,18 @@
-// How far work on a known number of bytes is: one line written over on a terminal, else a line now and then.
+// How far work on a known number of bytes (or of something else) is: one line written over on a terminal, else a line now and then.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "launch/metrics/console.h"
+#include "launch/metrics/format.h"
 
 namespace pscale {
 
 class ByteProgress {
  public:
-  explicit ByteProgress(int64_t total);
+  using Format = std::string (*)(double amount);
+  explicit ByteProgress(int64_t total, Console console = find_console(), Format format = format_bytes);
   /// Takes a rewritten line away.
   ~ByteProgress();
   ByteProgress(const ByteProgress&) = delete;
@@ -23,6 +25,7 @@ class ByteProgress {
 
  private:
   Console console_;
+  Format format_;
   int64_t total_;
   double start_, last_;
   bool shown_ = false;
