@@ -97,14 +97,19 @@ def test_logits_are_ours(exported, tmp_path):
 def test_loss_is_that_of_pscale_eval(exported, data):
     folder = exported[1]
     prefix, tokens = data
-    result = json.loads(run(BIN / "pscale_eval", folder / "run", "--data", prefix, "--max-tokens", 480,
-                            f"train.sequence_length={LENGTH}"))
+    results = []
+    for model, ranks, *layout in [("run", 1), ("hf", 2, "parallel.data=2"), ("run", 2, "parallel.tensor=2"),
+                                  ("hf", 4, "train.micro_batch=3")]:
+        results.append(json.loads(run("mpirun", "-np", ranks, BIN / "pscale_eval", folder / model, "--data", prefix,
+                                      "--max-tokens", 480, f"train.sequence_length={LENGTH}", *layout)))
     windows = torch.stack([tokens[i * LENGTH:(i + 1) * LENGTH + 1] for i in range(20)])
     with torch.no_grad():
         logits = model_of(folder)(windows[:, :-1]).logits
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
-    assert result["tokens"] == 480
-    assert abs(result["loss"] - expected.item()) < 1e-4 * expected.item()
+    for result in results:
+        assert result["tokens"] == 480
+        assert result["loss"] == pytest.approx(expected.item(), rel=1e-5), result["parallel"]
+    assert len({result["parallel"] for result in results}) == len(results)
 
 
 def test_greedy_generation_does_not_depend_on_the_cache(exported, data):
