@@ -27,7 +27,7 @@ void drop_rows_after(const std::filesystem::path& metrics, int64_t step) {
 namespace {
 std::filesystem::path metrics_of(const RunLogOptions& options) {
   const std::filesystem::path path = options.folder / "metrics.jsonl";
-  drop_rows_after(path, options.done_steps);
+  if (options.done_steps) drop_rows_after(path, *options.done_steps);
   return path;
 }
 }  // namespace
@@ -35,7 +35,7 @@ std::filesystem::path metrics_of(const RunLogOptions& options) {
 RunLog::RunLog(const RunLogOptions& options)
     : metrics_(metrics_of(options), AppendFile::Content::lines),
       progress_(options.console, options.folder / "log.txt", options.max_steps) {
-  if (options.tensorboard) tensorboard_.emplace(options.folder, wall_time(), options.done_steps > 0 ? options.done_steps + 1 : 0);
+  if (options.tensorboard) tensorboard_.emplace(options.folder, wall_time(), options.done_steps ? *options.done_steps + 1 : 0);
 }
 
 void RunLog::step(const MetricsRow& row, bool logged) {

@@ -19,7 +19,8 @@ struct RunLogOptions {
   std::filesystem::path folder;  ///< run.dir; made where missing
   bool tensorboard = true;
   int64_t max_steps = 0;
-  int64_t done_steps = 0;  ///< of a run that goes on: rows of later steps are dropped from metrics.jsonl
+  /// Of a run that goes on: rows of later steps are dropped from metrics.jsonl. Absent: all rows stay.
+  std::optional<int64_t> done_steps;
   Console console;  ///< find_console() in programs
 };
 

@@ -197,7 +197,7 @@ void Trainer::open_log(const std::optional<Resumed>& resumed) {
   log_.emplace(RunLogOptions{.folder = folder,
                              .tensorboard = config_->log.tensorboard,
                              .max_steps = config_->train.max_steps,
-                             .done_steps = goes_on ? position_.step : 0,
+                             .done_steps = goes_on ? std::optional(position_.step) : std::nullopt,
                              .console = find_console()});
   write_file_durably(folder / "config.toml", to_toml(*config_));
   for (const std::string& note : notes) say(note);
