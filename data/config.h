@@ -10,13 +10,18 @@
 namespace pscale {
 
 struct DataConfig {
-  std::string train;                      ///< prefix of a .bin/.idx pair; empty where nothing is trained
-  std::optional<std::string> validation;  ///< prefix of another pair; absent: the last part of `train`
-  double validation_fraction = 0.005;     ///< of the documents of `train`
-  int64_t validation_interval = 500;      ///< in steps; 0: no validation
-  int64_t validation_samples = 64;        ///< sequences, the same ones every time
+  WeightedPaths train;                      ///< prefixes of .bin/.idx pairs; empty where nothing is trained
+  std::optional<WeightedPaths> validation;  ///< prefixes of other pairs; absent: the last part of each of `train`
+  double validation_fraction = 0.005;       ///< of the documents of each of `train`
+  int64_t validation_interval = 500;        ///< in steps; 0: no validation
+  int64_t validation_samples = 64;          ///< sequences of each source, the same ones every time
+  std::string pack = "stream";              ///< stream | document
 
   void describe(ConfigSection& section);
+
+  /// The part of the training files' documents that is kept from training: 0 where validation has files of its own, or
+  /// there is none.
+  double held_out() const { return validation_interval > 0 && !validation ? validation_fraction : 0; }
 };
 
 }  // namespace pscale

@@ -30,6 +30,7 @@ const char* name_of_type() {
   if constexpr (std::is_same_v<T, std::string>) return "text";
   if constexpr (std::is_same_v<T, std::vector<int64_t>>) return "list of integers";
   if constexpr (std::is_same_v<T, std::vector<std::string>>) return "list of texts";
+  if constexpr (std::is_same_v<T, WeightedPaths>) return "text, list of texts, or list of {path, weight}";
 }
 
 std::string convert(const ConfigValue& value, bool& into) {
@@ -72,6 +73,55 @@ std::string convert(const ConfigValue& value, std::vector<T>& into) {
   into = std::move(list);
   return "";
 }
+
+/// A source as text or as a table.
+std::string convert(const ConfigValue& value, WeightedPath& into) {
+  const ConfigTable* table = value.table();
+  if (!table) return convert(value, into.path).empty() ? "" : "must be a path or {path = \"a\", weight = 1}";
+  for (const auto& [key, item] : table->entries()) {
+    std::string why;
+    if (key == "path") {
+      why = convert(item, into.path);
+    } else if (key == "weight") {
+      why = convert(item, into.weight.emplace());
+      if (why.empty() && !(*into.weight > 0)) why = "must be above 0";
+    } else {
+      const std::string near = nearest(key, {"path", "weight"});
+      return cat(key, " is unknown; ", near.empty() ? "the keys are path and weight" : cat("did you mean ", near, "?"));
+    }
+    if (!why.empty()) return cat(key, " = ", item.text(), " ", why);
+  }
+  return table->find("path") ? "" : "path is missing";
+}
+
+std::string convert(const ConfigValue& value, WeightedPaths& into) {
+  if (const auto* text = std::get_if<std::string>(&value.data); text && text->empty()) return into.clear(), "";
+  const auto* items = std::get_if<ConfigArray>(&value.data);
+  if (!items) {
+    if (value.table()) return "must be in a list: [{path = \"a\", weight = 1}, ...]";
+    WeightedPath one;
+    if (!convert(value, one).empty()) return "must be a path or a list, such as [{path = \"a\", weight = 0.7}, ...]";
+    into = {std::move(one)};
+    return "";
+  }
+  WeightedPaths list;
+  for (const ConfigValue& item : *items) {
+    WeightedPath& added = list.emplace_back();
+    std::string why = convert(item, added);
+    if (why.empty() && added.path.empty()) why = "the path is empty";
+    for (size_t k = 0; why.empty() && k + 1 < list.size(); ++k)
+      if (list[k].path == added.path) why = cat("names ", added.path, " again; give it once, with the sum of the weights");
+    if (why.empty() && added.weight.has_value() != list[0].weight.has_value())
+      why = "all sources have a weight, or none has one";
+    const int line = item.location.line;
+    if (!why.empty())
+      return cat("in item ", list.size(), line > value.location.line ? cat(" (line ", line, ")") : "", ": ", why);
+  }
+  into = std::move(list);
+  return "";
+}
+
+std::string broken(const ConfigRule&, const WeightedPath&) { return ""; }
 
 std::string broken(const ConfigRule& rule, double value) {
   const bool low = rule.least && (rule.above_least ? !(value > *rule.least) : !(value >= *rule.least));

@@ -21,6 +21,8 @@ std::string text_of(const std::vector<T>& values) {
   return cat("[", join(parts, ", "), "]");
 }
 
+std::string text_of(const WeightedPaths& values) { return toml_text(values); }
+
 template <class T>
 std::string text_of(const std::optional<T>& value) {
   return value ? text_of(*value) : "";
@@ -31,9 +33,18 @@ nlohmann::ordered_json json_of(const T& value) {
   return value;
 }
 
+nlohmann::ordered_json json_of(const WeightedPaths& values) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const WeightedPath& item : values) {
+    list.push_back({{"path", item.path}});
+    if (item.weight) list.back()["weight"] = *item.weight;
+  }
+  return list;
+}
+
 template <class T>
 nlohmann::ordered_json json_of(const std::optional<T>& value) {
-  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+  return value ? json_of(*value) : nlohmann::ordered_json(nullptr);
 }
 
 /// As TOML; empty for an absent value, which TOML cannot say.

@@ -43,6 +43,16 @@ ConfigRule required(ConfigRule rule = {});
 ConfigRule only_read(ConfigRule rule = {});
 ConfigRule also_called(std::vector<std::string> aliases, ConfigRule rule = {});
 
+/// One of several sources that are mixed: a path, and its share before the shares are divided by their sum.
+struct WeightedPath {
+  std::string path;
+  std::optional<double> weight;  ///< above 0; absent: by size
+  bool operator==(const WeightedPath&) const = default;
+};
+/// Written "a", ["a", "b"] or [{path = "a", weight = 0.7}, {path = "b", weight = 0.3}]; "" is no source. All have a weight
+/// or none, and no path comes twice.
+using WeightedPaths = std::vector<WeightedPath>;
+
 class ConfigSection;
 
 /// Where a value goes. An optional one is absent where no source gives it, or as "none" (TOML), null (JSON).
@@ -50,7 +60,7 @@ using ConfigTarget =
     std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<std::string>*,
                  std::optional<bool>*, std::optional<int64_t>*, std::optional<double>*,
                  std::optional<std::string>*, std::optional<std::vector<int64_t>>*,
-                 std::optional<std::vector<std::string>>*>;
+                 std::optional<std::vector<std::string>>*, WeightedPaths*, std::optional<WeightedPaths>*>;
 
 struct ConfigField {
   std::string key;

@@ -46,6 +46,19 @@ std::string toml_text(double value) {
 std::string toml_text(bool value) { return value ? "true" : "false"; }
 std::string toml_text(int64_t value) { return cat(value); }
 
+std::string toml_text(const WeightedPath& value) {
+  if (!value.weight) return toml_text(value.path);
+  return cat("{path = ", toml_text(value.path), ", weight = ", toml_text(*value.weight), "}");
+}
+
+std::string toml_text(const WeightedPaths& value) {
+  if (value.empty()) return toml_text(std::string());
+  if (value.size() == 1 && !value[0].weight) return toml_text(value[0]);
+  std::vector<std::string> parts;
+  for (const WeightedPath& item : value) parts.push_back(toml_text(item));
+  return cat("[", join(parts, ", "), "]");
+}
+
 int64_t edit_distance(std::string_view a, std::string_view b) {
   // Three rows of the usual table: the swap looks two rows back.
   std::vector<int64_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/config_section.h"
+
 namespace pscale {
 
 /// A TOML string in double quotes, with escapes.
@@ -15,6 +17,8 @@ std::string toml_text(const std::string& value);
 std::string toml_text(double value);
 std::string toml_text(bool value);
 std::string toml_text(int64_t value);
+std::string toml_text(const WeightedPath& value);   ///< {path = "a", weight = 0.7}, or "a"
+std::string toml_text(const WeightedPaths& value);  ///< a text, a list of texts or a list of tables
 
 /// Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours, each 1.
 int64_t edit_distance(std::string_view a, std::string_view b);

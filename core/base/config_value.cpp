@@ -20,6 +20,16 @@ void ConfigTable::erase(std::string_view key) {
   std::erase_if(entries_, [&](const Entry& entry) { return entry.first == key; });
 }
 
+namespace {
+
+std::string inline_text(const ConfigTable& table) {
+  std::vector<std::string> parts;
+  for (const auto& [key, value] : table.entries()) parts.push_back(cat(key, " = ", value.text()));
+  return cat("{", join(parts, ", "), "}");
+}
+
+}  // namespace
+
 std::string ConfigValue::text() const {
   struct Text {
     std::string operator()(std::monostate) const { return "null"; }
@@ -29,7 +39,7 @@ std::string ConfigValue::text() const {
     std::string operator()(const std::string& value) const { return toml_text(value); }
     std::string operator()(const ConfigArray& values) const {
       std::vector<std::string> parts;
-      for (const ConfigValue& value : values) parts.push_back(value.text());
+      for (const ConfigValue& value : values) parts.push_back(value.table() ? inline_text(*value.table()) : value.text());
       return cat("[", join(parts, ", "), "]");
     }
     std::string operator()(const ConfigTable&) const { return "a table"; }

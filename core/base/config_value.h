@@ -49,7 +49,7 @@ struct ConfigValue {
   bool is_null() const { return std::holds_alternative<std::monostate>(data); }
   const ConfigTable* table() const { return std::get_if<ConfigTable>(&data); }
   ConfigTable* table() { return std::get_if<ConfigTable>(&data); }
-  /// The value as a message shows it: `"text"`, `12`, `[1, 2]`, `a table`.
+  /// The value as a message shows it: `"text"`, `12`, `[1, 2]`, `[{a = 1}]`, `a table`.
   std::string text() const;
 };
 

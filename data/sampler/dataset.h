@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "data/sampler/document_order.h"
 #include "data/token_file/token_file.h"
 
 namespace pscale {
@@ -26,21 +28,23 @@ class TokenDataset {
   /// sample.
   TokenDataset(const std::string& prefix, int64_t length, uint64_t seed, DataSplit split = {});
 
-  /// Sample i: S tokens and, behind each, the one to be predicted from it: S + 1 consecutive tokens of the
-  /// documents of this part, which follow each other without a gap. Samples overlap in that last token only.
+  /// A sample: S tokens and, behind each, the one to be predicted from it, S + 1 consecutive tokens of this part's stream.
+  /// The pieces of the stream, j S to j S + S, overlap in that last token only.
   ///
-  /// A function of (files, S, seed, split, i) alone. i has no limit: in the training part each i /
-  /// samples_per_epoch() is an epoch with an order of its own; in the validation part i % samples_per_epoch()
-  /// is the place in the files.
+  /// The stream of the training part is endless: all its documents in the order of epoch 0, then all of them in that of
+  /// epoch 1, and so on (data/sampler/document_order.h). An epoch's pieces are those that begin in it; they come in a
+  /// seeded order too, so that a long document is not all of one batch. The stream of the validation part is its
+  /// documents as they stand in the file, again and again, less the fewer than S + 1 tokens that are left at the end.
+  ///
+  /// A function of (files, S, seed, split, i) alone, without limit for i; O(log documents).
   ///
   /// `documents`, if not empty: for each token the number, from 0, of its document within the sample.
   /// Throws UserError for a token that is not in the vocabulary (damaged files).
   void sample(uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents = {}) const;
 
   int64_t length() const { return length_; }  ///< S
-  uint64_t samples_per_epoch() const {
-    return samples_;
-  }  ///< what is left at the end, fewer than S tokens, is not used
+  /// Of the first epoch; later ones may have one less.
+  uint64_t samples_per_epoch() const { return samples_; }
   int64_t documents() const { return last_document_ - first_document_; }  ///< of this part
   int64_t tokens() const { return end_ - begin_; }                        ///< of this part
   int64_t vocabulary() const { return vocabulary_; }                      ///< TokenFile::vocabulary()
@@ -48,16 +52,19 @@ class TokenDataset {
 
  private:
   [[noreturn]] void too_small(const DataSplit& split) const;
+  void read(int64_t first, std::span<int32_t> tokens) const;
   void number_documents(int64_t first, std::span<int32_t> documents) const;
+
+  uint64_t piece_of(uint64_t i) const;
 
   TokenFile file_;
   int64_t length_;
   uint64_t seed_;
-  DataSplit::Part part_;
   int64_t vocabulary_;
   int64_t first_document_ = 0, last_document_ = 0;
   int64_t begin_ = 0, end_ = 0;  // tokens
   uint64_t samples_ = 0;
+  std::optional<DocumentOrder> order_;  // of the training part
 };
 
 }  // namespace pscale

@@ -17,10 +17,10 @@ uint64_t mix(uint64_t x) {
 
 }  // namespace
 
-Permutation::Permutation(uint64_t n, uint64_t seed, uint64_t epoch) : n_(n) {
+Permutation::Permutation(uint64_t n, uint64_t seed, uint64_t epoch, std::string_view name) : n_(n) {
   PSCALE_CHECK(n >= 1 && n <= uint64_t{1} << 62, n);
   half_bits_ = std::max(1, static_cast<int>(std::bit_width(n - 1) + 1) / 2);
-  const RandomStream random(seed, "order of the samples");
+  const RandomStream random(seed, name);
   for (int round = 0; round < kRounds; ++round)
     keys_[static_cast<size_t>(round)] = random.bits(epoch * kRounds + static_cast<uint64_t>(round));
 }

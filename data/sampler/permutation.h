@@ -7,13 +7,14 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace pscale {
 
 class Permutation {
  public:
-  /// n >= 1.
-  Permutation(uint64_t n, uint64_t seed, uint64_t epoch);
+  /// n >= 1. Things of different names have orders that have nothing to do with each other.
+  Permutation(uint64_t n, uint64_t seed, uint64_t epoch, std::string_view name = "order of the samples");
 
   uint64_t size() const { return n_; }
   /// The number at place i < n; at most four passes through the network on average.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/base/config_text.h"
 #include "parallel/comm/texts.h"
 
 namespace pscale {
@@ -23,6 +24,14 @@ bool is_free(const std::string& section, const std::string& key) {
                      [&](const std::string& name) { return name == section || name == section + "." + key; });
 }
 
+/// What blended sources have in common wherever their files lie.
+std::string mixture_of(const WeightedPaths& sources) {
+  if (sources.size() <= 1) return "one source";
+  std::vector<std::string> weights;
+  for (const WeightedPath& source : sources) weights.push_back(source.weight ? toml_text(*source.weight) : "size");
+  return cat(sources.size(), " sources with weights ", join(weights, ", "));
+}
+
 /// "section.key" -> value as text.
 std::map<std::string, std::string> values_of(const std::string& toml, const std::string& source) {
   std::map<std::string, std::string> values;
@@ -31,10 +40,17 @@ std::map<std::string, std::string> values_of(const std::string& toml, const std:
     if (const ConfigTable* table = value.table())
       for (const auto& [key, v] : table->entries())
         if (!is_free(section, key)) values[cat(section, ".", key)] = v.text();
-  // Text that is held out for validation is not trained on.
-  const ConfigTable* data = tables.find("data") ? tables.find("data")->table() : nullptr;
-  const ConfigValue* interval = data ? data->find("validation_interval") : nullptr;
-  if (data && (data->find("validation") || (interval && interval->text() == "0"))) values["data.validation_fraction"] = "0.0";
+  // Paths may change, the mixture may not; and what is held out decides which documents are trained on.
+  if (const ConfigValue* data = tables.find("data"); data && data->table()) {
+    DataConfig config;
+    ConfigSection section("data");
+    config.describe(section);
+    ConfigOrigins origins;
+    std::vector<std::string> ignored;
+    read_section(section, *data->table(), UnknownKeys::ignore, {}, origins, ignored);
+    values["data.train"] = mixture_of(config.train);
+    values["data.validation_fraction"] = toml_text(config.held_out());
+  }
   // As a file may leave it open and the model of train.init_from says it.
   if (const auto size = values.find("model.head_dim"); size == values.end() || size->second == "\"none\"")
     values["model.head_dim"] = cat(std::stoll(values.at("model.hidden_size")) / std::stoll(values.at("model.num_attention_heads")));

@@ -18,14 +18,14 @@ MetricValue value_of(const std::optional<T>& x) {
 
 std::vector<MetricField> metric_fields(const MetricsRow& row) {
   std::vector<MetricField> fields;
-  const auto always = [&](const char* name, const char* tag, const auto& value) {
+  const auto always = [&](const std::string& name, const std::string& tag, const auto& value) {
     fields.push_back({name, tag, value_of(value)});
   };
-  const auto where_set = [&](const char* name, const char* tag, const auto& value) {
+  const auto where_set = [&](const std::string& name, const std::string& tag, const auto& value) {
     if (value) always(name, tag, value);
   };
-  always("step", nullptr, row.step);
-  always("time", nullptr, row.time);
+  always("step", "", row.step);
+  always("time", "", row.time);
   always("tokens", "train/tokens", row.tokens);
   always("loss", "train/loss", row.loss);
   always("grad_norm", "train/grad_norm", row.grad_norm);
@@ -36,6 +36,8 @@ std::vector<MetricField> metric_fields(const MetricsRow& row) {
   always("mfu", "speed/mfu", row.mfu);
   always("memory_peak_bytes", "memory/peak_bytes", row.memory_peak_bytes);
   where_set("validation_loss", "validation/loss", row.validation_loss);
+  for (const auto& [source, loss] : row.validation_losses)
+    always("validation_loss/" + source, "validation/loss/" + source, loss);
   where_set("replica_share_entropy", "replicas/share_entropy", row.replica_share_entropy);
   where_set("replica_cosine", "replicas/cosine", row.replica_cosine);
   where_set("data_wait_seconds", "speed/data_wait_seconds", row.data_wait_seconds);

@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -32,7 +33,8 @@ struct MetricsRow {
   std::optional<int64_t> memory_peak_bytes;        ///< largest over the ranks
 
   // Written only where they are set.
-  std::optional<double> validation_loss;
+  std::optional<double> validation_loss;  ///< of several sources: by their weights in the blend
+  std::vector<std::pair<std::string, double>> validation_losses;  ///< of each source, where there are several
   std::optional<double>
       replica_share_entropy;                ///< nats, entropy of the blend; ln P when all streams count alike
   std::optional<double> replica_cosine;     ///< mean cosine between the streams before the blend
@@ -46,8 +48,8 @@ struct MetricsRow {
 using MetricValue = std::variant<std::monostate, int64_t, double>;
 
 struct MetricField {
-  const char* name;  ///< key in metrics.jsonl
-  const char* tag;   ///< TensorBoard's chart, null where the field gets none
+  std::string name;  ///< key in metrics.jsonl
+  std::string tag;   ///< TensorBoard's chart, empty where the field gets none
   MetricValue value;
 };
 

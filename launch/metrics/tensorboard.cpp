@@ -106,7 +106,7 @@ void TensorBoardWriter::write(double wall_time, int64_t step, const Scalars& sca
 void TensorBoardWriter::write(const MetricsRow& row) {
   Scalars scalars;
   for (const MetricField& field : metric_fields(row)) {
-    if (!field.tag) continue;
+    if (field.tag.empty()) continue;
     if (const auto* count = std::get_if<int64_t>(&field.value)) scalars.emplace_back(field.tag, *count);
     if (const auto* number = std::get_if<double>(&field.value)) scalars.emplace_back(field.tag, *number);
   }

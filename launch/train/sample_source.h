@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <vector>
 
-#include "data/sampler/dataset.h"
 #include "models/parscale/batch.h"
+#include "parallel/comm/communicator.h"
 #include "parallel/mesh/mesh.h"
 
 namespace pscale {
@@ -19,13 +21,21 @@ struct BatchPlan {
   int64_t data_ranks = 1, data_rank = 0;
   int64_t length = 1;         ///< tokens of a sequence
   int64_t multiple = 1;       ///< flattened tokens are padded to a multiple of this
+  bool by_document = false;   ///< attention ends at document borders
 
   int64_t accumulate() const { return global_batch / (micro_batch * data_ranks); }
   /// The first sample of micro-batch `micro` of `step` (from 0) on this data rank.
   uint64_t first_sample(int64_t step, int64_t micro) const;
 };
 
+/// Gives sample i: length + 1 tokens and, where the second span is not empty, the number of each one's document.
+using SampleFunction = std::function<void(uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents)>;
+
 /// This rank's micro-batches of `step` (from 0).
-std::vector<Batch> step_batches(const TokenDataset& dataset, const BatchPlan& plan, int64_t step, const Device& device);
+std::vector<Batch> step_batches(const SampleFunction& sample, const BatchPlan& plan, int64_t step, const Device& device);
+
+/// Counted targets of a step over all data ranks, from this one's micro-batches. Where attention ends at document borders
+/// the ranks of the data axis add up theirs; without, it is a formula. Collective over `data_axis`.
+int64_t step_targets(std::span<const Batch> batches, const BatchPlan& plan, Communicator& data_axis);
 
 }  // namespace pscale

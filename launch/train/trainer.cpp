@@ -8,13 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/durable_file.h"
-#include "core/base/hash.h"
 #include "core/ops/matmul.h"
 #include "launch/convert/open_model.h"
 #include "launch/metrics/peak_flops.h"
 #include "launch/train/run_folder.h"
 #include "models/hf/converted_source.h"
-#include "models/hf/export_tokenizer.h"
 #include "parallel/checkpoint/hdf5_file.h"
 #include "parallel/comm/mpi_world.h"
 #include "parallel/comm/texts.h"
@@ -31,41 +29,13 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-/// Validation takes its part from the training files unless it has files of its own.
-double held_out(const DataConfig& data) {
-  return data.validation_interval > 0 && !data.validation ? data.validation_fraction : 0;
-}
-
-void check_vocabulary(const TokenDataset& data, const ModelConfig& model) {
-  if (data.vocabulary() > model.vocab_size)
-    throw UserError(cat(data.file().prefix(), ": its tokens need a vocabulary of ", data.vocabulary(),
-                        ", but model.vocab_size = ", model.vocab_size));
-}
-
-/// Fingerprints of the token files, by the key that names them.
-std::map<std::string, std::string> fingerprints(const TokenDataset& train, const std::optional<TokenDataset>& validation) {
-  std::map<std::string, std::string> data{{"data.train", to_hex(train.file().fingerprint())}};
-  if (validation) data["data.validation"] = to_hex(validation->file().fingerprint());
-  return data;
-}
-
-/// Token files whose ids mean other words than those the model was trained on teach it nonsense.
-void check_tokenizer(const OpenModel& base, const TokenDataset& data) {
-  const auto& meaning = data.file().meaning();
-  if (!meaning || base.tokenizer.empty()) return;
-  const bool same = base.tokenizer == meaning->tokenizer || (meaning->tokenizer == "bytes" && is_byte_tokenizer(base.tokenizer));
-  if (!same)
-    throw UserError(cat(data.file().prefix(), ": its tokens were made with the tokenizer ", meaning->tokenizer,
-                        ", the model's is ", base.tokenizer, "; prepare the text with the model's"));
-}
-
 /// What every checkpoint of the run says of it.
-Manifest about(const Config& config, const TokenDataset& train, std::map<std::string, std::string> data) {
+Manifest about(const Config& config, const RunData& data) {
   Manifest manifest;
   manifest.config = to_toml(config);
   manifest.model = to_json(config.model).dump();
-  if (train.file().meaning()) manifest.tokenizer = train.file().meaning()->tokenizer;
-  manifest.data = std::move(data);
+  manifest.tokenizer = data.tokenizer();
+  manifest.data = data.fingerprints();
   manifest.versions = {{"pscale", PSCALE_VERSION}, {"hdf5", hdf5_version()}, {"mpi", mpi_version()}};
   return manifest;
 }
@@ -113,21 +83,13 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
             .micro_batch = config.train.micro_batch,
             .data_ranks = mesh.layout().data,
             .data_rank = mesh.coordinates().data,
-            .length = config.train.sequence_length},
-      train_(config.data.train, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
-             {DataSplit::Part::train, held_out(config.data)}),
+            .length = config.train.sequence_length,
+            .by_document = config.data.pack == "document"},
+      data_(config),
       training_(device, mesh, config.model, training_options(config)) {
-  if (config.data.validation_interval > 0) {
-    validation_.emplace(config.data.validation.value_or(config.data.train), config.train.sequence_length,
-                        static_cast<uint64_t>(config.run.seed),
-                        DataSplit{DataSplit::Part::validation, config.data.validation ? 1 : held_out(config.data)});
-  }
-  check_vocabulary(train_, config.model);
-  if (validation_) check_vocabulary(*validation_, config.model);
   plan_.multiple = training_.model().token_multiple();
-  const auto data = fingerprints(train_, validation_);
   const CheckpointFolder checkpoints(std::filesystem::path(config.run.dir) / "checkpoints");
-  const auto resumed = resume(request, checkpoints, config, data, training_.parameters(), training_.optimizer());
+  const auto resumed = resume(request, checkpoints, config, data_.fingerprints(), training_.parameters(), training_.optimizer());
   if (resumed) {
     position_ = resumed->position;
   } else {
@@ -157,7 +119,7 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   failure = gather_problems(world, failure, kReport);
   if (!failure.empty()) throw UserError(std::move(failure));
   checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(),
-                        about(config, train_, data), [this](const std::string& text) { say(text); });
+                        about(config, data_), [this](const std::string& text) { say(text); });
 }
 
 void Trainer::start() {
@@ -168,7 +130,7 @@ void Trainer::start() {
   std::vector<std::string> problems;
   try {
     const OpenModel base = open_model(from, mesh_->rank() == 0);
-    check_tokenizer(base, train_);
+    data_.check_tokenizer(base.tokenizer);
     ConvertedSource source(*base.tensors, config_->model, seed, DType::float32);
     std::vector<StateTensor> weights = held_state(training_.parameters(), training_.optimizer());
     std::erase_if(weights, [](const StateTensor& s) { return s.kind != StateKind::weight; });
@@ -208,29 +170,41 @@ void Trainer::say(const std::string& text) {
   if (log_) log_->message(text);
 }
 
-std::optional<double> Trainer::validate() {
-  if (!validation_) return std::nullopt;
-  const int64_t samples =
-      std::min<int64_t>(config_->data.validation_samples, static_cast<int64_t>(validation_->samples_per_epoch()));
+void Trainer::validate() {
+  if (!data_.validation()) return;
+  const BlendedDataset& validation = *data_.validation();
   BatchPlan plan = plan_;
   plan.micro_batch = 1;
   plan.global_batch = plan.data_ranks;
-  double sums[2] = {0, 0};  // loss, targets
-  for (int64_t first = 0; first < samples; first += plan.data_ranks) {
-    const int64_t round = first / plan.data_ranks;
-    const bool mine = first + plan.data_rank < samples;
-    // All ranks of one data coordinate take the same branch; the collectives inside are theirs alone.
-    if (!mine) continue;
-    for (const Batch& batch : step_batches(*validation_, plan, round, *device_)) {
-      const double loss = training_.evaluate(batch);
-      if (mesh_->coordinates().replica == 0 && mesh_->coordinates().tensor == 0) {
-        sums[0] += loss;
-        sums[1] += static_cast<double>(batch.counted);
+  std::vector<double> sums(2 * validation.sources());  // loss and targets of each source
+  for (size_t s = 0; s < validation.sources(); ++s) {
+    const TokenDataset& source = validation.source(s);
+    const int64_t samples =
+        std::min<int64_t>(config_->data.validation_samples, static_cast<int64_t>(source.samples_per_epoch()));
+    const auto sample = [&](uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents) {
+      source.sample(i, tokens, documents);
+    };
+    // All ranks of one data coordinate leave together; the collectives inside are theirs alone.
+    for (int64_t first = 0; first + plan.data_rank < samples; first += plan.data_ranks) {
+      for (const Batch& batch : step_batches(sample, plan, first / plan.data_ranks, *device_)) {
+        const double loss = training_.evaluate(batch);
+        if (mesh_->coordinates().replica == 0 && mesh_->coordinates().tensor == 0) {
+          sums[2 * s] += loss;
+          sums[2 * s + 1] += static_cast<double>(batch.counted);
+        }
       }
     }
   }
-  mesh_->group(AxisSet::all()).all_reduce(sums, 2, DType::float64, Reduction::sum, kValidation).wait();
-  return sums[0] / sums[1];
+  mesh_->group(AxisSet::all())
+      .all_reduce(sums.data(), static_cast<int64_t>(sums.size()), DType::float64, Reduction::sum, kValidation)
+      .wait();
+  validation_loss_ = 0;
+  validation_losses_.clear();
+  for (size_t s = 0; s < validation.sources(); ++s) {
+    const double loss = sums[2 * s] / sums[2 * s + 1];
+    *validation_loss_ += validation.blend().weight(s) * loss;
+    if (validation.sources() > 1) validation_losses_.emplace_back(validation.name(s), loss);
+  }
 }
 
 void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool logged) {
@@ -252,6 +226,7 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
       row.tokens_per_second * model_flops_per_token(config_->model, config_->train.sequence_length);
   row.mfu = model_flops_utilization(row.model_flops_per_second, peak_flops_);
   row.validation_loss = validation_loss_;
+  row.validation_losses = validation_losses_;
   if (position_.skipped_steps > 0) row.skipped_steps = position_.skipped_steps;
   if (logged) {
     double peak = static_cast<double>(device_->allocator().stats().peak + mesh_->communication_bytes());
@@ -265,6 +240,7 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
       row.replica_cosine = result.blend.cosine / static_cast<double>(result.blend.tokens);
     }
     validation_loss_.reset();
+    validation_losses_.clear();
     clock.waited = waited;
     clock.data_wait = 0;
     clock.last = now;
@@ -277,19 +253,23 @@ void Trainer::run() {
   const int64_t max_steps = config_->train.max_steps;
   const ScheduleConfig schedule = config_->optimizer.schedule_config(max_steps);
   say(cat("layout ", to_string(mesh_->layout()), " (data x replica x tensor), ", plan_.accumulate(),
-          " micro-batches a step, ", train_.samples_per_epoch(), " samples an epoch"));
+          " micro-batches a step"));
+  for (const std::string& line : data_.summary(static_cast<uint64_t>(max_steps * plan_.global_batch))) say(line);
   for (const std::string& warning : config_->warnings) say("warning: " + warning);
   if (position_.step >= max_steps) {
     say(cat("step ", position_.step, " of train.max_steps = ", max_steps, " is done: nothing is left to train"));
     return;
   }
+  const SampleFunction sample = [this](uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents) {
+    data_.train().sample(i, tokens, documents);
+  };
   Clock clock;
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
     const double before = seconds_now();
-    const std::vector<Batch> batches = step_batches(train_, plan_, step - 1, *device_);
+    const std::vector<Batch> batches = step_batches(sample, plan_, step - 1, *device_);
     clock.data_wait += seconds_now() - before;
-    const int64_t targets = plan_.global_batch * plan_.length;
+    const int64_t targets = step_targets(batches, plan_, mesh_->group(Axis::data));
     const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
     const double rate = config_->optimizer.learning_rate * learning_rate_factor(schedule, step);
     const StepResult result =
@@ -309,7 +289,7 @@ void Trainer::run() {
     }
     const int64_t interval = config_->data.validation_interval;
     const bool validated = interval > 0 && (step % interval == 0 || step == max_steps);
-    if (validated) validation_loss_ = validate();
+    if (validated) validate();
     report(step, result, clock, logged || validated);
     position_.step = step;
     position_.next_sample = step * plan_.global_batch;

@@ -6,6 +6,7 @@
 #include "launch/checkpoint/resume.h"
 #include "launch/metrics/run_log.h"
 #include "launch/run_config.h"
+#include "launch/train/run_data.h"
 #include "launch/train/sample_source.h"
 #include "launch/train/training.h"
 
@@ -26,7 +27,7 @@ class Trainer {
  private:
   struct Clock;
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
-  std::optional<double> validate();
+  void validate();
   void start();
   void open_log(const std::optional<Resumed>& resumed);
   void say(const std::string& text);
@@ -35,12 +36,12 @@ class Trainer {
   const Device* device_;
   const Mesh* mesh_;
   BatchPlan plan_;
-  TokenDataset train_;
-  std::optional<TokenDataset> validation_;
+  RunData data_;
   Training training_;
   std::optional<RunLog> log_;         // on rank 0
   std::optional<double> peak_flops_;  // of all ranks together
-  std::optional<double> validation_loss_;
+  std::optional<double> validation_loss_;  // taken since the last logged step
+  std::vector<std::pair<std::string, double>> validation_losses_;  // of each source, where there are several
   RunPosition position_;
   std::optional<Checkpointer> checkpointer_;
 };

@@ -37,26 +37,51 @@ class DatasetTest : public FolderTest {
   static int32_t first(const TokenDataset& data, uint64_t i) { return sample(data, i)[0]; }
 };
 
-TEST_F(DatasetTest, AnEpochIsEveryPieceOnce) {
-  const TokenDataset data(count_up({100, 3, 50, 0, 51}), 10, 42);
-  EXPECT_EQ(data.tokens(), 204);
-  EXPECT_EQ(data.documents(), 5);
-  ASSERT_EQ(data.samples_per_epoch(), 20u);
-  for (uint64_t epoch = 0; epoch < 3; ++epoch) {
-    std::vector<int32_t> firsts;
-    for (uint64_t i = 0; i < 20; ++i) {
-      const auto tokens = sample(data, epoch * 20 + i);
-      for (size_t k = 0; k < tokens.size(); ++k) EXPECT_EQ(tokens[k], tokens[0] + static_cast<int32_t>(k));
-      firsts.push_back(tokens[0]);
+TEST_F(DatasetTest, EveryTokenOnceInEveryEpoch) {
+  for (const int64_t length : {7, 10, 17, 103}) {
+    const TokenDataset data(count_up({50, 3, 25, 0, 26, 1, 1, 5}), length, 42);
+    ASSERT_EQ(data.tokens(), 111);
+    // The first tokens of `length` epochs are cut into whole samples; as inputs all tokens come once an epoch.
+    std::map<int32_t, int64_t> seen;
+    for (uint64_t i = 0; i < 111; ++i) {
+      const auto tokens = sample(data, i);
+      for (size_t k = 0; k < static_cast<size_t>(length); ++k) ++seen[tokens[k]];
     }
-    std::sort(firsts.begin(), firsts.end());
-    for (int32_t i = 0; i < 20; ++i) EXPECT_EQ(firsts[static_cast<size_t>(i)], 10 * i);
+    ASSERT_EQ(seen.size(), 111u);
+    for (const auto& [token, times] : seen) EXPECT_EQ(times, length) << token;
   }
 }
 
-TEST_F(DatasetTest, TheLastTargetMayBeTheLastToken) {
-  EXPECT_EQ(TokenDataset(count_up({21}), 10, 1).samples_per_epoch(), 2u);
-  EXPECT_EQ(TokenDataset(count_up({20}), 10, 1).samples_per_epoch(), 1u);
+TEST_F(DatasetTest, ADocumentIsWholeAndFollowedByAnother) {
+  const std::vector<int64_t> lengths{50, 3, 25, 0, 26, 1, 1, 5, 12, 9};
+  const TokenDataset data(count_up(lengths), 10, 42);
+  std::vector<int64_t> begins(lengths.size());
+  std::partial_sum(lengths.begin(), lengths.end() - 1, begins.begin() + 1);
+  const auto document_of = [&](int32_t token) { return std::upper_bound(begins.begin(), begins.end(), token) - begins.begin(); };
+  std::vector<int32_t> tokens(11), documents(11);
+  for (uint64_t i = 0; i < 200; ++i) {
+    data.sample(i, tokens, documents);
+    EXPECT_EQ(documents[0], 0);
+    for (size_t k = 1; k < 11; ++k) {
+      const bool same = documents[k] == documents[k - 1];
+      EXPECT_EQ(documents[k], documents[k - 1] + (same ? 0 : 1));
+      if (same) {
+        EXPECT_EQ(tokens[k], tokens[k - 1] + 1);
+        EXPECT_EQ(document_of(tokens[k]), document_of(tokens[k - 1]));
+      } else {  // one ends, the next begins
+        EXPECT_NE(std::count(begins.begin(), begins.end(), tokens[k]), 0);
+        EXPECT_TRUE(tokens[k - 1] == 131 || std::count(begins.begin(), begins.end(), tokens[k - 1] + 1) != 0);
+      }
+    }
+  }
+}
+
+TEST_F(DatasetTest, SamplesOfAnEpoch) {
+  EXPECT_EQ(TokenDataset(count_up({21}), 10, 1).samples_per_epoch(), 3u);  // the last one reaches into the next
+  EXPECT_EQ(TokenDataset(count_up({20}), 10, 1).samples_per_epoch(), 2u);
+  const DataSplit all{Part::validation, 1};
+  EXPECT_EQ(TokenDataset(count_up({21}), 10, 1, all).samples_per_epoch(), 2u);
+  EXPECT_EQ(TokenDataset(count_up({20}), 10, 1, all).samples_per_epoch(), 1u);
 }
 
 TEST_F(DatasetTest, SamplesArePure) {
@@ -85,11 +110,11 @@ TEST_F(DatasetTest, EpochsHaveOrdersOfTheirOwn) {
 
 TEST_F(DatasetTest, OrderIsFixedForever) {
   // Runs are continued by later versions: the order must stay what it was.
-  const TokenDataset data(count_up({1001}), 10, 42);
-  const int32_t expected[] = {470, 600, 70, 690, 450, 830, 700, 250};
+  const TokenDataset data(count_up({100, 200, 300, 400, 1}), 10, 42);
+  const int32_t expected[] = {669, 799, 69, 889, 649, 129, 899, 449};
   for (uint64_t i = 0; i < std::size(expected); ++i) EXPECT_EQ(first(data, i), expected[i]) << i;
-  EXPECT_EQ(first(data, 100), 540);
-  EXPECT_EQ(first(data, 101), 680);
+  EXPECT_EQ(first(data, 101), 349);
+  EXPECT_EQ(first(data, 1 << 20), 925);
 }
 
 TEST_F(DatasetTest, ValidationIsTheLastDocumentsInOrder) {
@@ -103,7 +128,10 @@ TEST_F(DatasetTest, ValidationIsTheLastDocumentsInOrder) {
   ASSERT_EQ(validation.samples_per_epoch(), 4u);
   for (uint64_t i = 0; i < 12; ++i) EXPECT_EQ(first(validation, i), 320 + 10 * static_cast<int32_t>(i % 4));
   // No token of validation is ever trained on, not even as a target.
-  for (uint64_t i = 0; i < 3 * train.samples_per_epoch(); ++i) EXPECT_LT(sample(train, i).back(), 320);
+  for (uint64_t i = 0; i < 3 * train.samples_per_epoch(); ++i) {
+    const auto tokens = sample(train, i);
+    EXPECT_LT(*std::max_element(tokens.begin(), tokens.end()), 320);
+  }
   // The seed is for training only.
   EXPECT_EQ(first(TokenDataset(prefix, 10, 7, {Part::validation, 0.2}), 1), 330);
 }

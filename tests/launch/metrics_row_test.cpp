@@ -73,14 +73,15 @@ TEST(MetricsRow, NamesAndTagsAreUnique) {
   r.validation_loss = r.replica_share_entropy = r.replica_cosine = 1;
   r.data_wait_seconds = r.communication_wait_seconds = 1;
   r.skipped_steps = 1;
+  r.validation_losses = {{"code", 1}, {"prose", 2}};
   std::set<std::string> names, tags;
   size_t tagged = 0;
   for (const MetricField& field : metric_fields(r)) {
     names.insert(field.name);
-    if (field.tag) tags.insert(field.tag), ++tagged;
+    if (!field.tag.empty()) tags.insert(field.tag), ++tagged;
   }
   EXPECT_EQ(names.size(), metric_fields(r).size());
-  EXPECT_EQ(names.size(), 17u);
+  EXPECT_EQ(names.size(), 19u);
   EXPECT_EQ(tags.size(), tagged);
 }
 

@@ -42,6 +42,6 @@ int main(int argc, char** argv) {
   pscale::MetricsRow full = made_up_row(4);
   nlohmann::json tags;
   for (const auto& field : pscale::metric_fields(full))
-    if (field.tag) tags[field.name] = field.tag;
+    if (!field.tag.empty()) tags[field.name] = field.tag;
   std::cout << tags.dump() << '\n';
 }
