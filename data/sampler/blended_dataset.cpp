@@ -19,14 +19,17 @@ std::vector<std::string> names_of(const WeightedPaths& sources) {
 
 }  // namespace
 
-BlendedDataset::BlendedDataset(const WeightedPaths& sources, int64_t length, uint64_t seed, DataSplit split)
+BlendedDataset::BlendedDataset(const WeightedPaths& sources, int64_t length, uint64_t seed, DataSplit split,
+                               const BlendedDataset* opened)
     : names_(names_of(sources)) {
   std::vector<std::string> problems;
   std::vector<double> weights;
-  for (const WeightedPath& source : sources) {
+  PSCALE_CHECK(!opened || opened->sources() == sources.size(), sources.size());
+  for (size_t s = 0; s < sources.size(); ++s) {
     try {
-      sources_.push_back(std::make_unique<TokenDataset>(source.path, length, seed, split));
-      weights.push_back(source.weight.value_or(static_cast<double>(sources_.back()->tokens())));
+      auto file = opened ? opened->source(s).shared_file() : std::make_shared<const TokenFile>(sources[s].path);
+      sources_.push_back(std::make_unique<TokenDataset>(std::move(file), length, seed, split));
+      weights.push_back(sources[s].weight.value_or(static_cast<double>(sources_.back()->tokens())));
     } catch (const UserError& e) {
       problems.insert(problems.end(), e.problems().begin(), e.problems().end());
     }

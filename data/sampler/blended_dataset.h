@@ -15,9 +15,11 @@ namespace pscale {
 
 class BlendedDataset {
  public:
-  /// `sources`: at least one; without weights each has its tokens of this part as weight. The rest as for TokenDataset.
+  /// `sources`: at least one; without weights each has its tokens of this part as weight. `opened`, where given: another
+  /// part of the same sources, whose files need not be opened again. The rest as for TokenDataset.
   /// Throws UserError with the problems of all sources.
-  BlendedDataset(const WeightedPaths& sources, int64_t length, uint64_t seed, DataSplit split = {});
+  BlendedDataset(const WeightedPaths& sources, int64_t length, uint64_t seed, DataSplit split = {},
+                 const BlendedDataset* opened = nullptr);
 
   /// Sample i is sample j of source s, (s, j) = blend()[i]. As TokenDataset::sample().
   void sample(uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents = {}) const;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/base/errors.h"
+#include "data/sampler/cached_numbers.h"
 #include "data/sampler/permutation.h"
 
 namespace pscale {
@@ -20,37 +21,46 @@ int64_t validation_documents(int64_t documents, double fraction) {
   return std::clamp<int64_t>(static_cast<int64_t>(std::ceil(exact - 1e-9 * exact)), 1, documents);
 }
 
+int64_t vocabulary_of(const TokenFile& file) {
+  if (file.meaning()) return file.vocabulary();
+  const uint64_t key = file.fingerprint();
+  return CachedNumbers(cache_path(file.prefix(), "vocabulary", key), key, 1, [&] { return std::vector{file.vocabulary()}; })[0];
+}
+
 }  // namespace
 
 TokenDataset::TokenDataset(const std::string& prefix, int64_t length, uint64_t seed, DataSplit split)
-    : file_(prefix), length_(length), seed_(seed), vocabulary_(file_.vocabulary()) {
+    : TokenDataset(std::make_shared<const TokenFile>(prefix), length, seed, split) {}
+
+TokenDataset::TokenDataset(std::shared_ptr<const TokenFile> file, int64_t length, uint64_t seed, DataSplit split)
+    : file_(std::move(file)), length_(length), seed_(seed), vocabulary_(vocabulary_of(*file_)) {
   PSCALE_CHECK(length >= 1, length);
-  const int64_t all = file_.documents();
+  const int64_t all = file_->documents();
   const int64_t border = all - validation_documents(all, split.validation_fraction);
   const bool train = split.part == DataSplit::Part::train;
   first_document_ = train ? 0 : border;
   last_document_ = train ? border : all;
-  begin_ = file_.document_begin(first_document_);
-  end_ = file_.document_begin(last_document_);
+  begin_ = file_->document_begin(first_document_);
+  end_ = file_->document_begin(last_document_);
   if (tokens() <= length_) too_small(split);
   samples_ = static_cast<uint64_t>(train ? (tokens() + length_ - 1) / length_ : (tokens() - 1) / length_);
-  if (train) order_.emplace(file_, first_document_, last_document_, seed);
+  if (train) order_.emplace(*file_, first_document_, last_document_, seed);
 }
 
 void TokenDataset::too_small(const DataSplit& split) const {
-  const int64_t all = file_.documents();
+  const int64_t all = file_->documents();
   const bool train = split.part == DataSplit::Part::train;
-  std::string problem = cat(file_.prefix(), ": ", train ? "training" : "validation", " has ", documents(),
+  std::string problem = cat(file_->prefix(), ": ", train ? "training" : "validation", " has ", documents(),
                             " of ", all, " documents with ", tokens(),
                             " tokens, but one sample takes train.sequence_length + 1 = ", length_ + 1);
-  if (file_.tokens() <= length_) {
-    problem += cat("; all documents together have ", file_.tokens(), ": prepare more text");
+  if (file_->tokens() <= length_) {
+    problem += cat("; all documents together have ", file_->tokens(), ": prepare more text");
   } else if (train) {
     problem += cat("; lower data.validation_fraction = ", split.validation_fraction,
                    ", name other files in data.validation, prepare more text");
   } else {
     int64_t first = all;
-    while (first > 0 && file_.tokens() - file_.document_begin(first) <= length_) --first;
+    while (first > 0 && file_->tokens() - file_->document_begin(first) <= length_) --first;
     const double least = static_cast<double>(all - first) / static_cast<double>(all);
     // Rounded up to three digits, so that it can be typed.
     const double unit = std::pow(10, std::floor(std::log10(least)) - 2);
@@ -97,21 +107,21 @@ uint64_t TokenDataset::piece_of(uint64_t i) const {
 }
 
 void TokenDataset::read(int64_t first, std::span<int32_t> tokens) const {
-  file_.read(first, tokens);
+  file_->read(first, tokens);
   for (size_t k = 0; k < tokens.size(); ++k)
     if (tokens[k] < 0 || tokens[k] >= vocabulary_)
-      throw UserError(cat(bin_path(file_.prefix()), ": token ", first + static_cast<int64_t>(k), " is ", tokens[k],
+      throw UserError(cat(bin_path(file_->prefix()), ": token ", first + static_cast<int64_t>(k), " is ", tokens[k],
                           ", not in the vocabulary of ", vocabulary_, ": the file is damaged; copy or prepare it again"));
 }
 
 void TokenDataset::number_documents(int64_t first, std::span<int32_t> documents) const {
-  int64_t document = file_.document_of(first), next = file_.document_begin(document + 1);
+  int64_t document = file_->document_of(first), next = file_->document_begin(document + 1);
   int32_t number = 0;
   for (size_t k = 0; k < documents.size(); ++k) {
     const int64_t token = first + static_cast<int64_t>(k);
     if (token >= next) {
       // Documents without tokens get no number.
-      while (token >= next) next = file_.document_begin(++document + 1);
+      while (token >= next) next = file_->document_begin(++document + 1);
       ++number;
     }
     documents[k] = number;

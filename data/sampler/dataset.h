@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,9 +24,9 @@ struct DataSplit {
 
 class TokenDataset {
  public:
-  /// `prefix`: token files, the path without .bin and .idx; they are mapped. `length`: tokens of a sequence,
-  /// S >= 1. Throws UserError where the files are wrong, or where a part has too few tokens for a single
-  /// sample.
+  /// `length`: tokens of a sequence, S >= 1. Throws UserError where the part has too few tokens for a single sample.
+  TokenDataset(std::shared_ptr<const TokenFile> file, int64_t length, uint64_t seed, DataSplit split = {});
+  /// Opens the token files, too: `prefix` is the path without .bin and .idx. Throws UserError where they are wrong.
   TokenDataset(const std::string& prefix, int64_t length, uint64_t seed, DataSplit split = {});
 
   /// A sample: S tokens and, behind each, the one to be predicted from it, S + 1 consecutive tokens of this part's stream.
@@ -47,8 +48,10 @@ class TokenDataset {
   uint64_t samples_per_epoch() const { return samples_; }
   int64_t documents() const { return last_document_ - first_document_; }  ///< of this part
   int64_t tokens() const { return end_ - begin_; }                        ///< of this part
-  int64_t vocabulary() const { return vocabulary_; }                      ///< TokenFile::vocabulary()
-  const TokenFile& file() const { return file_; }
+  /// TokenFile::vocabulary(). Where that takes reading all tokens the answer is kept, as document orders are.
+  int64_t vocabulary() const { return vocabulary_; }
+  const TokenFile& file() const { return *file_; }
+  const std::shared_ptr<const TokenFile>& shared_file() const { return file_; }
 
  private:
   [[noreturn]] void too_small(const DataSplit& split) const;
@@ -57,7 +60,7 @@ class TokenDataset {
 
   uint64_t piece_of(uint64_t i) const;
 
-  TokenFile file_;
+  std::shared_ptr<const TokenFile> file_;
   int64_t length_;
   uint64_t seed_;
   int64_t vocabulary_;

@@ -3,14 +3,9 @@
 //
 // Epoch e has document first + Permutation(documents, seed, e)[p] at place p, so the order itself is a formula. What is
 // stored are the tokens before every 16th place of an epoch, for as many epochs together as hold about 2^17 documents, at
-// least one. They are found once and kept in
+// least one: [epochs][ceil(documents / 16)] numbers, found once and kept (data/sampler/cached_numbers.h) in
 //
-//   PREFIX.cache/order-KEY.index     KEY: hash of the token files' fingerprint, documents, seed, number of the group
-//   u64 magic and version, key, epochs, documents, tokens, XXH3 of the rest; then i64 tokens [epochs][ceil(documents/16)]
-//
-// A file that is damaged or of other inputs is made again. Processes that need the same one at the same time wait for the
-// first of them (flock on PREFIX.cache/lock), then map its file: a node holds it once. Where the folder cannot be written
-// each keeps it in its own memory.
+//   PREFIX.cache/order-KEY.index     KEY: hash of PREFIX.idx, the documents, the seed, the number of the group
 #pragma once
 
 #include <cstdint>
@@ -19,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "data/files/mapped_file.h"
+#include "data/sampler/cached_numbers.h"
 #include "data/sampler/permutation.h"
 #include "data/token_file/token_file.h"
 
@@ -57,24 +52,16 @@ class DocumentOrder {
   std::string path(uint64_t epoch) const;
 
  private:
-  struct Index {
-    std::unique_ptr<MappedFile> file;
-    std::vector<int64_t> own;  // where there is no file
-    const int64_t* before = nullptr;
-  };
-  using SharedIndex = std::shared_ptr<const Index>;
+  using SharedIndex = std::shared_ptr<const CachedNumbers>;
   uint64_t documents() const { return static_cast<uint64_t>(last_ - first_); }
   uint64_t blocks() const;
   uint64_t key(uint64_t group) const;
   SharedIndex index(uint64_t group) const;
-  SharedIndex open(uint64_t group) const;
-  std::unique_ptr<Index> read(uint64_t group) const;
   std::vector<int64_t> compute(uint64_t group) const;
-  void write(uint64_t group, const std::vector<int64_t>& before) const;
 
   const TokenFile* file_;
   int64_t first_, last_, tokens_;
-  uint64_t seed_, fingerprint_, epochs_;
+  uint64_t seed_, index_hash_, epochs_;
   mutable std::mutex mutex_;
   mutable std::vector<std::pair<uint64_t, SharedIndex>> recent_;  // of the last two groups asked for
 };

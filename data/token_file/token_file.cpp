@@ -182,6 +182,8 @@ uint64_t TokenFile::fingerprint() const {
   return hash.value();
 }
 
+uint64_t TokenFile::index_hash() const { return hash_of(index_.data(), static_cast<size_t>(index_.size())); }
+
 void TokenFile::read(int64_t first, std::span<int32_t> out) const {
   const int64_t count = static_cast<int64_t>(out.size());
   PSCALE_CHECK(first >= 0 && count <= tokens_ - first, "tokens ", first, " + ", count, " of ", tokens_);

@@ -38,6 +38,8 @@ class TokenFile {
   /// A number that tells these token files from others, wherever they lie: counts, type, vocabulary and a sample of the
   /// tokens. Reads a few hundred kilobytes at most.
   uint64_t fingerprint() const;
+  /// A hash of all of PREFIX.idx: where documents begin and end.
+  uint64_t index_hash() const;
 
   /// Copies tokens first to first + out.size() - 1, which must exist.
   void read(int64_t first, std::span<int32_t> out) const;

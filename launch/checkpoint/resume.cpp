@@ -27,8 +27,9 @@ bool is_free(const std::string& section, const std::string& key) {
 /// What blended sources have in common wherever their files lie.
 std::string mixture_of(const WeightedPaths& sources) {
   if (sources.size() <= 1) return "one source";
+  if (!sources[0].weight) return cat(sources.size(), " sources mixed by size");
   std::vector<std::string> weights;
-  for (const WeightedPath& source : sources) weights.push_back(source.weight ? toml_text(*source.weight) : "size");
+  for (const WeightedPath& source : sources) weights.push_back(toml_text(*source.weight));
   return cat(sources.size(), " sources with weights ", join(weights, ", "));
 }
 

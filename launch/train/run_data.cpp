@@ -1,20 +1,28 @@
 #include "launch/train/run_data.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "core/base/errors.h"
 #include "core/base/hash.h"
 #include "models/hf/export_tokenizer.h"
+#include "parallel/comm/texts.h"
 
 namespace pscale {
 
 namespace {
 
-BlendedDataset open(const Config& config, DataSplit::Part part) {
-  const bool own = part == DataSplit::Part::validation && config.data.validation;
-  const WeightedPaths& sources = own ? *config.data.validation : config.data.train;
-  return BlendedDataset(sources, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
-                        {part, own ? 1 : config.data.held_out()});
+constexpr Purpose kData{"data"};
+
+BlendedDataset open_train(const Config& config) {
+  return BlendedDataset(config.data.train, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
+                        {DataSplit::Part::train, config.data.held_out()});
+}
+
+BlendedDataset open_validation(const Config& config, const BlendedDataset& train) {
+  const auto& own = config.data.validation;
+  return BlendedDataset(own ? *own : config.data.train, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
+                        {DataSplit::Part::validation, own ? 1 : config.data.held_out()}, own ? nullptr : &train);
 }
 
 void check_vocabulary(const BlendedDataset& data, const ModelConfig& model, std::vector<std::string>& problems) {
@@ -22,6 +30,19 @@ void check_vocabulary(const BlendedDataset& data, const ModelConfig& model, std:
     if (data.source(s).vocabulary() > model.vocab_size)
       problems.push_back(cat(data.source(s).file().prefix(), ": its tokens need a vocabulary of ", data.source(s).vocabulary(),
                              ", but model.vocab_size = ", model.vocab_size));
+}
+
+/// Where ids of one source mean other words than those of another, a model learns nonsense. `first`: a source that says its
+/// tokenizer, once one was seen.
+void check_one_tokenizer(const BlendedDataset& data, const TokenFile*& first, std::vector<std::string>& problems) {
+  for (size_t s = 0; s < data.sources(); ++s) {
+    const TokenFile& file = data.source(s).file();
+    if (!file.meaning()) continue;
+    if (!first) first = &file;
+    if (file.meaning()->tokenizer != first->meaning()->tokenizer)
+      problems.push_back(cat(file.prefix(), ": its tokens were made with the tokenizer ", file.meaning()->tokenizer, ", those of ",
+                             first->prefix(), " with ", first->meaning()->tokenizer, "; prepare both with the same one"));
+  }
 }
 
 void add_fingerprints(const std::string& key, const BlendedDataset& data, std::map<std::string, std::string>& into) {
@@ -37,11 +58,16 @@ std::string with_digits(double value, const char* format) {
 
 }  // namespace
 
-RunData::RunData(const Config& config) : train_(open(config, DataSplit::Part::train)) {
-  if (config.data.validation_interval > 0) validation_.emplace(open(config, DataSplit::Part::validation));
+RunData::RunData(const Config& config) : train_(open_train(config)) {
+  if (config.data.validation_interval > 0) validation_.emplace(open_validation(config, train_));
   std::vector<std::string> problems;
+  const TokenFile* first = nullptr;
   check_vocabulary(train_, config.model, problems);
-  if (config.data.validation && validation_) check_vocabulary(*validation_, config.model, problems);
+  check_one_tokenizer(train_, first, problems);
+  if (config.data.validation && validation_) {
+    check_vocabulary(*validation_, config.model, problems);
+    check_one_tokenizer(*validation_, first, problems);
+  }
   if (!problems.empty()) throw UserError(std::move(problems));
 }
 
@@ -50,6 +76,21 @@ std::map<std::string, std::string> RunData::fingerprints() const {
   add_fingerprints("data.train", train_, data);
   if (validation_) add_fingerprints("data.validation", *validation_, data);
   return data;
+}
+
+void RunData::check_same_on(Communicator& world) const {
+  std::string own;
+  for (const auto& [key, fingerprint] : fingerprints()) own += cat(key, " ", fingerprint, "\n");
+  const std::vector<std::string> all = gather_texts(world, own, kData);
+  std::vector<std::string> problems;
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    const auto at = std::mismatch(all[0].begin(), all[0].end(), all[rank].begin(), all[rank].end()).first;
+    const size_t line = all[0].rfind('\n', static_cast<size_t>(at - all[0].begin())) + 1;
+    problems.push_back(cat(all[0].substr(line, all[0].find(' ', line) - line), ": rank ", rank,
+                           " has opened other token files than rank 0; copy the same ones to every machine"));
+  }
+  if (!problems.empty()) throw UserError(std::move(problems));
 }
 
 std::string RunData::tokenizer() const {

@@ -8,14 +8,18 @@
 
 #include "data/sampler/blended_dataset.h"
 #include "launch/run_config.h"
+#include "parallel/comm/communicator.h"
 
 namespace pscale {
 
 class RunData {
  public:
   /// Opens and checks all of them. Throws UserError with all problems: missing or damaged files, too few tokens for a
-  /// sample, tokens that the model's vocabulary has no room for.
+  /// sample, tokens that the model's vocabulary has no room for, sources made with several tokenizers.
   explicit RunData(const Config& config);
+
+  /// Throws UserError where ranks have opened different files, as copies on several machines can be. Collective.
+  void check_same_on(Communicator& world) const;
 
   const BlendedDataset& train() const { return train_; }
   const std::optional<BlendedDataset>& validation() const { return validation_; }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <span>
 #include <vector>
 
@@ -33,6 +34,30 @@ using SampleFunction = std::function<void(uint64_t i, std::span<int32_t> tokens,
 
 /// This rank's micro-batches of `step` (from 0).
 std::vector<Batch> step_batches(const SampleFunction& sample, const BatchPlan& plan, int64_t step, const Device& device);
+
+/// Samples of this rank in one step: [micro-batch][sequence][length + 1].
+struct StepSamples {
+  std::vector<int32_t> tokens, documents;  ///< no documents where attention runs through
+};
+
+/// Micro-batches of one step after another. A thread reads the next step's samples while the caller trains on this one's, so
+/// that a slow disk, or the index of a new epoch, is not waited for.
+class StepLoader {
+ public:
+  /// Steps `first` to `end` - 1, from 0. `sample` is called on another thread; what it uses must outlive this.
+  StepLoader(SampleFunction sample, const BatchPlan& plan, const Device& device, int64_t first, int64_t end);
+  /// Of the next step. Throws what `sample` threw for it.
+  std::vector<Batch> next();
+
+ private:
+  void read_ahead();
+
+  SampleFunction sample_;
+  BatchPlan plan_;
+  const Device* device_;
+  int64_t step_, end_;
+  std::future<StepSamples> ahead_;  // waits for its thread when it goes
+};
 
 /// Counted targets of a step over all data ranks, from this one's micro-batches. Where attention ends at document borders
 /// the ranks of the data axis add up theirs; without, it is a formula. Collective over `data_axis`.

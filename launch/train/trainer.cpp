@@ -87,6 +87,7 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
             .by_document = config.data.pack == "document"},
       data_(config),
       training_(device, mesh, config.model, training_options(config)) {
+  data_.check_same_on(mesh.group(AxisSet::all()));
   plan_.multiple = training_.model().token_multiple();
   const CheckpointFolder checkpoints(std::filesystem::path(config.run.dir) / "checkpoints");
   const auto resumed = resume(request, checkpoints, config, data_.fingerprints(), training_.parameters(), training_.optimizer());
@@ -260,14 +261,14 @@ void Trainer::run() {
     say(cat("step ", position_.step, " of train.max_steps = ", max_steps, " is done: nothing is left to train"));
     return;
   }
-  const SampleFunction sample = [this](uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents) {
-    data_.train().sample(i, tokens, documents);
-  };
+  StepLoader loader([this](uint64_t i, std::span<int32_t> tokens,
+                           std::span<int32_t> documents) { data_.train().sample(i, tokens, documents); },
+                    plan_, *device_, position_.step, max_steps);
   Clock clock;
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
     const double before = seconds_now();
-    const std::vector<Batch> batches = step_batches(sample, plan_, step - 1, *device_);
+    const std::vector<Batch> batches = loader.next();
     clock.data_wait += seconds_now() - before;
     const int64_t targets = step_targets(batches, plan_, mesh_->group(Axis::data));
     const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
