@@ -14,15 +14,29 @@ namespace {
 
 constexpr Purpose kData{"data"};
 
+/// Problems of the files a key names, each with the key and its place.
+std::vector<std::string> named(const Config& config, const char* key, std::vector<std::string> problems) {
+  for (std::string& problem : problems) problem = cat(config.origins.name(key), ": ", problem);
+  return problems;
+}
+
+BlendedDataset open(const Config& config, const char* key, const WeightedPaths& sources, DataSplit split,
+                    const BlendedDataset* opened) {
+  try {
+    return BlendedDataset(sources, config.train.sequence_length, static_cast<uint64_t>(config.run.seed), split, opened);
+  } catch (const UserError& e) {
+    throw UserError(named(config, key, e.problems()));
+  }
+}
+
 BlendedDataset open_train(const Config& config) {
-  return BlendedDataset(config.data.train, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
-                        {DataSplit::Part::train, config.data.held_out()});
+  return open(config, "data.train", config.data.train, {DataSplit::Part::train, config.data.held_out()}, nullptr);
 }
 
 BlendedDataset open_validation(const Config& config, const BlendedDataset& train) {
-  const auto& own = config.data.validation;
-  return BlendedDataset(own ? *own : config.data.train, config.train.sequence_length, static_cast<uint64_t>(config.run.seed),
-                        {DataSplit::Part::validation, own ? 1 : config.data.held_out()}, own ? nullptr : &train);
+  if (const auto& own = config.data.validation)
+    return open(config, "data.validation", *own, {DataSplit::Part::validation, 1}, nullptr);
+  return open(config, "data.train", config.data.train, {DataSplit::Part::validation, config.data.held_out()}, &train);
 }
 
 void check_vocabulary(const BlendedDataset& data, const ModelConfig& model, std::vector<std::string>& problems) {
@@ -62,12 +76,15 @@ RunData::RunData(const Config& config) : train_(open_train(config)) {
   if (config.data.validation_interval > 0) validation_.emplace(open_validation(config, train_));
   std::vector<std::string> problems;
   const TokenFile* first = nullptr;
-  check_vocabulary(train_, config.model, problems);
-  check_one_tokenizer(train_, first, problems);
-  if (config.data.validation && validation_) {
-    check_vocabulary(*validation_, config.model, problems);
-    check_one_tokenizer(*validation_, first, problems);
-  }
+  const auto check = [&](const char* key, const BlendedDataset& data) {
+    std::vector<std::string> found;
+    check_vocabulary(data, config.model, found);
+    check_one_tokenizer(data, first, found);
+    found = named(config, key, std::move(found));
+    problems.insert(problems.end(), found.begin(), found.end());
+  };
+  check("data.train", train_);
+  if (config.data.validation && validation_) check("data.validation", *validation_);
   if (!problems.empty()) throw UserError(std::move(problems));
 }
 

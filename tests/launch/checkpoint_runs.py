@@ -111,7 +111,7 @@ def rows(folder):
 
 def computed(folder):
     """The rows of a run without time and memory: equal for runs that computed the same bits."""
-    return [{key: row[key] for key in COMPUTED if key in row} for row in rows(folder)]
+    return [{key: row[key] for key in row if key in COMPUTED or key.startswith("validation_loss/")} for row in rows(folder)]
 
 
 def log(folder):

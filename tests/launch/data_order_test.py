@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from checkpoint_runs import BIN, COMPUTED, SOURCE, TINY, command, environment, errors, rows, train
+from checkpoint_runs import BIN, SOURCE, TINY, command, computed, environment, errors, rows, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 DATA = """
@@ -28,12 +28,6 @@ def prepare(prefix, files):
 def copy(prefix, to):
     for end in ("bin", "idx", "meta.json"):
         shutil.copyfile(f"{prefix}.{end}", f"{to}.{end}")
-
-
-def computed(folder):
-    """What the steps computed: all of a row but times and memory."""
-    return [{key: value for key, value in row.items() if key in COMPUTED or key.startswith("validation_loss/")}
-            for row in rows(folder)]
 
 
 def losses(folder):
@@ -182,8 +176,8 @@ def test_problems_name_every_source(config, tmp_path):
     prepare(tmp_path / "small", [small])
     sources = f'data.train=["{tmp_path}/none","{tmp_path}/small"]'
     done = train(config, tmp_path / "run", sources, "data.validation_interval=0", code=2)
-    assert f"error: {tmp_path}/none.idx and .bin: no such files" in done.stderr
-    assert f"error: {tmp_path}/small: training has 1 of 1 documents" in done.stderr
+    assert f"error: command line: data.train: {tmp_path}/none.idx and .bin: no such files" in done.stderr
+    assert f"error: command line: data.train: {tmp_path}/small: training has 1 of 1 documents" in done.stderr
     # A plan needs no files.
     train(config, tmp_path / "run", "--dry-run", sources)
 
@@ -194,7 +188,7 @@ def test_sources_of_two_tokenizers_do_not_mix(config, tmp_path):
     meta.write_text(meta.read_text().replace('"bytes"', '"0123"'))
     done = train(config, tmp_path / "run", f'data.train=["{config.parent}/code","{tmp_path}/lines"]', code=2)
     assert errors(done) == [
-        f"error: {tmp_path}/lines: its tokens were made with the tokenizer 0123, those of {config.parent}/code with bytes; "
+        f"error: command line: data.train: {tmp_path}/lines: its tokens were made with the tokenizer 0123, those of {config.parent}/code with bytes; "
         "prepare both with the same one"]
 
 
@@ -235,4 +229,4 @@ def test_a_large_file_of_another_program(config, tmp_path):
     assert np.median([row["data_wait_seconds"] / row["step_seconds"] for row in rows(tmp_path / "again")]) < 0.02
     # Too small a vocabulary is found before the first step.
     done = train(config, tmp_path / "bad", *arguments, "model.vocab_size=200", code=2)
-    assert errors(done) == [f"error: {tmp_path}/large: its tokens need a vocabulary of 250, but model.vocab_size = 200"]
+    assert errors(done) == [f"error: command line: data.train: {tmp_path}/large: its tokens need a vocabulary of 250, but model.vocab_size = 200"]

@@ -170,7 +170,7 @@ def test_other_token_files_are_refused_and_moved_ones_are_not(tiny, done, tmp_pa
                    check=True, capture_output=True)
     found = train(tiny, done, f"data.train={tmp_path / 'other'}", "train.max_steps=16", code=2)
     assert "data.train" in errors(found)[0] and "token files" in errors(found)[0]
-    for file in tiny.parent.glob("text.*"):
+    for file in tiny.parent.glob("text.[bim]*"):
         shutil.copy(file, tmp_path / file.name)
     train(tiny, tmp_path / "run", "--resume", done, f"data.train={tmp_path / 'text'}", "train.max_steps=13")
     assert [row["step"] for row in rows(tmp_path / "run")] == [13]
