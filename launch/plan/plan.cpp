@@ -55,15 +55,16 @@ Plan make_plan(const Config& config, const Layout& layout) {
     group.trained += p.trainable() ? count : 0;
   }
 
-  const std::vector<int32_t> tokens(
-      static_cast<size_t>(config.train.micro_batch * (config.train.sequence_length + 1)), 0);
+  const BatchPlan batch{.global_batch = config.train.global_batch, .micro_batch = config.train.micro_batch,
+                        .length = config.train.sequence_length, .by_document = config.data.pack == "document"};
+  const std::vector<int32_t> tokens(static_cast<size_t>(batch.micro_batch * (batch.length + 1)), 0);
+  const std::vector<int32_t> documents(batch.by_document ? tokens.size() : 0, 0);
   const auto step = [&](int64_t micro_batches) {
     std::vector<Batch> batches;
     for (int64_t i = 0; i < micro_batches; ++i)
-      batches.push_back(make_batch(device, tokens, {}, config.train.micro_batch, config.train.sequence_length,
-                                   training.model().token_multiple()));
+      batches.push_back(make_batch(device, tokens, documents, batch.micro_batch, batch.length, training.model().token_multiple()));
     mesh->counters().reset();
-    training.step(batches, config.train.global_batch * config.train.sequence_length, 0, true);
+    training.step(batches, step_targets(batches, batch, mesh->group(Axis::data)), 0, true);
     return sent_bytes(*mesh);
   };
   // Every micro-batch after the first sends the same.

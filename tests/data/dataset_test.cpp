@@ -162,6 +162,30 @@ TEST_F(DatasetTest, DocumentsAreNumberedWithinTheSample) {
   EXPECT_EQ(documents, std::vector<int32_t>(9, 0));
 }
 
+TEST_F(DatasetTest, DocumentsAreThoseOfTheDocumentIndex) {
+  // As Megatron writes them: documents of several sequences, nothing that says their vocabulary.
+  TokenFileWriter writer(path("text"), {"count", 1000, {}}, 3);
+  for (int32_t d = 0; d < 20; ++d) {
+    std::vector<int32_t> tokens(8, d);
+    tokens[0] = 100;  // where a document begins
+    writer.append(tokens);
+    writer.end_document();
+  }
+  writer.finish();
+  std::filesystem::remove(path("text.meta.json"));
+  EXPECT_EQ(TokenFile(path("text")).sequences(), 60);
+  for (const Part part : {Part::train, Part::validation}) {
+    const TokenDataset data(path("text"), 20, 42, {part, 0.5});
+    EXPECT_EQ(data.vocabulary(), 101);
+    EXPECT_EQ(data.documents(), 10);
+    std::vector<int32_t> tokens(21), documents(21);
+    for (uint64_t i = 0; i < 20; ++i) {
+      data.sample(i, tokens, documents);
+      for (size_t k = 1; k < 21; ++k) EXPECT_EQ(tokens[k] == 100, documents[k] != documents[k - 1]) << i << " " << k;
+    }
+  }
+}
+
 TEST_F(DatasetTest, TooLittleText) {
   const std::string error = error_of([&] { TokenDataset data(count_up({4, 6}), 10, 1); });
   EXPECT_NE(error.find("2 of 2 documents with 10 tokens"), std::string::npos) << error;
