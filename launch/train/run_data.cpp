@@ -22,6 +22,7 @@ std::vector<std::string> named(const Config& config, const char* key, std::vecto
 
 BlendedDataset open(const Config& config, const char* key, const WeightedPaths& sources, DataSplit split,
                     const BlendedDataset* opened) {
+  if (sources.empty()) throw UserError(cat(config.origins.name(key), " names no token files; give their prefix, or leave the key out"));
   try {
     return BlendedDataset(sources, config.train.sequence_length, static_cast<uint64_t>(config.run.seed), split, opened);
   } catch (const UserError& e) {

@@ -178,6 +178,8 @@ def test_problems_name_every_source(config, tmp_path):
     done = train(config, tmp_path / "run", sources, "data.validation_interval=0", code=2)
     assert f"error: command line: data.train: {tmp_path}/none.idx and .bin: no such files" in done.stderr
     assert f"error: command line: data.train: {tmp_path}/small: training has 1 of 1 documents" in done.stderr
+    done = train(config, tmp_path / "run", "data.validation=[]", code=2)
+    assert errors(done) == ["error: command line: data.validation names no token files; give their prefix, or leave the key out"]
     # A plan needs no files.
     train(config, tmp_path / "run", "--dry-run", sources)
 
