@@ -70,12 +70,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=20, help="at least 2: the first one is not counted")
     parser.add_argument("--bytes", type=int, default=10**9)
     parser.add_argument("--config", type=Path, default=ROOT / "configs/bench/small.toml")
     parser.add_argument("--bin", type=Path, default=ROOT / "build/bin")
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
     options = parser.parse_args()
+    if options.steps < 2:
+        parser.error("--steps must be at least 2")
 
     options.folder.mkdir(parents=True, exist_ok=True)
     prefix = options.folder / "large"
