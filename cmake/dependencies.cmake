@@ -83,6 +83,12 @@ need(nlohmann_json::nlohmann_json "nlohmann JSON 3" nlohmann-json3-dev json-deve
 imported_target(pscale::xxhash xxhash.h libxxhash)
 need(pscale::xxhash "the header of xxHash" libxxhash-dev xxhash-devel xxhash xxhash)
 
+imported_target(pscale::pcre2 pcre2.h libpcre2-8 pcre2-8)
+need(pscale::pcre2 "PCRE2 (8 bits)" libpcre2-dev pcre2-devel pcre2 pcre2)
+
+imported_target(pscale::utf8proc utf8proc.h libutf8proc utf8proc)
+need(pscale::utf8proc "utf8proc 2" libutf8proc-dev utf8proc-devel libutf8proc utf8proc)
+
 # Serial: each rank writes a file of its own. A parallel build of the library would do, too.
 find_package(HDF5 QUIET COMPONENTS C)
 if(HDF5_FOUND AND NOT TARGET pscale::hdf5)

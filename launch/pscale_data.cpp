@@ -1,7 +1,6 @@
 // pscale_data prepare | inspect | encode | decode: text to token files, and what is in them.
 #include <algorithm>
 #include <boost/program_options.hpp>
-#include <charconv>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -10,7 +9,9 @@
 #include "data/prepare.h"
 #include "data/token_file/token_file.h"
 #include "data/tokenizer/tokenizer.h"
+#include "data/tokenizer/tokenizer_folder.h"
 #include "launch/command_line.h"
+#include "launch/data/encode.h"
 #include "launch/metrics/byte_progress.h"
 #include "launch/metrics/format.h"
 #include "launch/program.h"
@@ -22,13 +23,11 @@ using namespace pscale;
 
 constexpr const char* kUsage =
     "Text to token files for training, and a look at them.\n\n"
-    "  pscale_data prepare --tokenizer bytes --out PREFIX INPUT...   files and folders -> PREFIX.bin, .idx, "
-    ".meta.json\n"
-    "  pscale_data inspect PREFIX                                    what token files hold\n"
-    "  pscale_data encode --tokenizer bytes                          a text per line on standard input -> "
-    "ids per line\n"
-    "  pscale_data decode --tokenizer bytes                          ids per line on standard input -> a "
-    "text per line\n\n"
+    "  pscale_data prepare --tokenizer T --out PREFIX INPUT...   files and folders -> PREFIX.bin, .idx, .meta.json\n"
+    "  pscale_data inspect PREFIX                                what token files hold\n"
+    "  pscale_data encode --tokenizer T                          a text per line on standard input -> ids per line\n"
+    "  pscale_data decode --tokenizer T                          ids per line on standard input -> a text per line\n\n"
+    "T is a tokenizer.json of Hugging Face, the folder of one, a .tiktoken file of Qwen, or bytes.\n"
     "pscale_data COMMAND --help lists the options of a command.\n";
 
 /// What a command was given, or nothing where --help was answered.
@@ -42,7 +41,10 @@ Given parse(const std::string& command, const std::string& usage, const options:
 int prepare(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
   visible.add_options()("tokenizer", options::value<std::string>(),
+                        "tokenizer.json of a byte-level BPE model, a folder that holds one, a .tiktoken file of Qwen, or "
                         "bytes: every byte is a token, 256 ends a document")(
+      "end-of-document", options::value<std::string>()->default_value("", "as the tokenizer's files say"),
+      "the token that ends a document, or none")(
       "out", options::value<std::string>(), "path of the token files without .bin and .idx")(
       "suffix", options::value<std::vector<std::string>>()->composing()->default_value({}, ""),
       "take only files with this ending from folders, such as .py; may be repeated")(
@@ -50,13 +52,14 @@ int prepare(const std::vector<std::string>& arguments) {
       "on or off: whether each document ends with the end-of-document token");
   const Given given =
       parse("prepare",
-            "--tokenizer bytes --out PREFIX INPUT...\n\n"
+            "--tokenizer FILE|bytes --out PREFIX INPUT...\n\n"
             "Each file becomes one document, in the order of the inputs and, within folders, of their\n"
-            "paths. From folders hidden, binary and empty files are left out.",
+            "paths. From folders hidden, binary and empty files are left out. The tokenizer's files are\n"
+            "kept in PREFIX.tokenizer.",
             visible, arguments);
   if (!given) return kExitDone;
   std::vector<std::string> problems;
-  if (!given->has("tokenizer")) problems.push_back("--tokenizer is missing: prepare --tokenizer bytes");
+  if (!given->has("tokenizer")) problems.push_back("--tokenizer is missing: prepare --tokenizer FILE, or --tokenizer bytes");
   if (!given->has("out"))
     problems.push_back("--out is missing: the path of the token files without .bin and .idx");
   if (given->words.empty()) problems.push_back("inputs are missing: name files or folders");
@@ -65,11 +68,13 @@ int prepare(const std::vector<std::string>& arguments) {
   if (prefix.empty() || prefix.ends_with('/'))
     throw UserError(cat("--out ", prefix, ": name a file, not a folder"));
 
-  const auto tokenizer = make_tokenizer(given->get<std::string>("tokenizer"));
+  const auto& end = given->get<std::string>("end-of-document");
+  const auto tokenizer = make_tokenizer(given->get<std::string>("tokenizer"), end);
+  const bool append_eod = given->get<bool>("append-eod") && end != "none";
   const TextFiles text = find_text_files(given->words, given->get<std::vector<std::string>>("suffix"));
   ByteProgress display(text.bytes);
   const PrepareProgress done =
-      prepare_tokens(text, *tokenizer, given->get<bool>("append-eod"), prefix, [&](const PrepareProgress& progress) {
+      prepare_tokens(text, *tokenizer, append_eod, prefix, [&](const PrepareProgress& progress) {
         display.show(progress.bytes, cat(format_count(static_cast<double>(progress.tokens)), " tokens"));
       });
   display.clear();
@@ -131,10 +136,10 @@ void print_beginning(const TokenFile& file) {
   std::string text;
   if (file.meaning()) {
     try {
-      make_tokenizer(file.meaning()->tokenizer)->decode(tokens, text);
+      tokenizer_of(file.prefix(), file.meaning()->tokenizer)->decode(tokens, text);
       std::cout << "begins with      \"" << escaped(text) << "\"\n";
       return;
-    } catch (const UserError&) {  // of a tokenizer that this version cannot read: ids it is
+    } catch (const UserError&) {  // its tokenizer is not here: ids it is
     }
   }
   tokens.resize(std::min<size_t>(tokens.size(), 32));
@@ -177,83 +182,14 @@ int inspect(const std::vector<std::string>& arguments) {
   return kExitDone;
 }
 
-/// The tokenizer of encode and decode, or null where --help was answered.
-std::unique_ptr<Tokenizer> tokenizer_for(const std::string& command, const std::string& what,
-                                         const std::vector<std::string>& arguments) {
-  options::options_description visible("Options");
-  visible.add_options()("tokenizer", options::value<std::string>(), "bytes");
-  const Given given = parse(command, "--tokenizer bytes\n\n" + what, visible, arguments);
-  if (!given) return nullptr;
-  std::vector<std::string> problems;
-  if (!given->has("tokenizer"))
-    problems.push_back(cat("--tokenizer is missing: ", command, " --tokenizer bytes"));
-  if (!given->words.empty())
-    problems.push_back(cat(command, " reads standard input; it takes no ", given->words[0]));
-  if (!problems.empty()) throw UserError(std::move(problems));
-  return make_tokenizer(given->get<std::string>("tokenizer"));
-}
-
-int encode(const std::vector<std::string>& arguments) {
-  const auto tokenizer = tokenizer_for("encode",
-                                       "Standard input: a text per line. Standard output: its ids, a line "
-                                       "each. The end of a line is no part of its text.",
-                                       arguments);
-  if (!tokenizer) return kExitDone;
-  std::vector<int32_t> tokens;
-  std::string out;
-  for (std::string line; std::getline(std::cin, line);) {
-    tokens.clear();
-    tokenizer->encode(line, tokens);
-    out.clear();
-    for (const int32_t token : tokens) {
-      if (!out.empty()) out += ' ';
-      out += std::to_string(token);
-    }
-    std::cout << out << '\n';
-  }
-  return kExitDone;
-}
-
-int decode(const std::vector<std::string>& arguments) {
-  const auto tokenizer = tokenizer_for(
-      "decode", "Standard input: ids between blanks, a text per line. Standard output: the texts.",
-      arguments);
-  if (!tokenizer) return kExitDone;
-  std::vector<int32_t> tokens;
-  std::string text;
-  int64_t number = 0;
-  for (std::string line; std::getline(std::cin, line);) {
-    ++number;
-    tokens.clear();
-    text.clear();
-    try {
-      for (size_t at = line.find_first_not_of(" \t\r"); at != std::string::npos;
-           at = line.find_first_not_of(" \t\r", at)) {
-        const size_t end = std::min(line.find_first_of(" \t\r", at), line.size());
-        int32_t token = 0;
-        const auto [rest, error] = std::from_chars(line.data() + at, line.data() + end, token);
-        if (error != std::errc() || rest != line.data() + end)
-          throw UserError(cat("\"", line.substr(at, end - at), "\" is not a token id"));
-        tokens.push_back(token);
-        at = end;
-      }
-      tokenizer->decode(tokens, text);
-    } catch (const UserError& wrong) {
-      throw UserError(cat("standard input, line ", number, ": ", wrong.what()));
-    }
-    std::cout << text << '\n';
-  }
-  return kExitDone;
-}
-
 int run(int argc, char** argv) {
   std::ios::sync_with_stdio(false);
   const std::string command = argc > 1 ? argv[1] : "";
   const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
   if (command == "prepare") return prepare(arguments);
   if (command == "inspect") return inspect(arguments);
-  if (command == "encode") return encode(arguments);
-  if (command == "decode") return decode(arguments);
+  if (command == "encode") return encode_lines(arguments);
+  if (command == "decode") return decode_lines(arguments);
   if (command == "--help" || command == "-h" || command == "help") {
     std::cout << kUsage;
     return kExitDone;

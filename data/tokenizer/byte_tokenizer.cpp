@@ -17,7 +17,7 @@ void ByteTokenizer::decode(std::span<const int32_t> tokens, std::string& out) co
   for (const int32_t token : tokens) {
     if (token < 0 || token >= vocab_size())
       throw UserError(cat("token ", token, " is not one of the tokenizer bytes, whose ids are 0 to 256"));
-    if (token != end_of_document()) out.push_back(static_cast<char>(token));
+    if (token != 256) out.push_back(static_cast<char>(token));
   }
 }
 

@@ -7,12 +7,20 @@ namespace pscale {
 
 class ByteTokenizer : public Tokenizer {
  public:
+  explicit ByteTokenizer(bool ends_documents = true) : ends_documents_(ends_documents) {}
+
   void encode(std::string_view text, std::vector<int32_t>& out) const override;
+  /// The end of a document has no text.
   void decode(std::span<const int32_t> tokens, std::string& out) const override;
   int64_t vocab_size() const override { return 257; }
-  int32_t end_of_document() const override { return 256; }
+  std::optional<int32_t> end_of_document() const override {
+    return ends_documents_ ? std::optional<int32_t>(256) : std::nullopt;
+  }
   std::string name() const override { return "bytes"; }
   bool encodes_in_pieces() const override { return true; }
+
+ private:
+  bool ends_documents_;
 };
 
 }  // namespace pscale

@@ -259,7 +259,7 @@ class PairTokenizer : public Tokenizer {
     out.append(tokens.size(), '?');
   }
   int64_t vocab_size() const override { return 70000; }
-  int32_t end_of_document() const override { return 0; }
+  std::optional<int32_t> end_of_document() const override { return 0; }
   std::string name() const override { return "pairs"; }
   bool encodes_in_pieces() const override { return false; }
 };

@@ -34,10 +34,16 @@ TEST(ByteTokenizer, EndOfDocumentHasNoText) {
         std::string::npos);
 }
 
-TEST(Tokenizer, OtherNamesSayWhatExists) {
-  const std::string error = error_of([] { make_tokenizer("tokenizer.json"); });
-  EXPECT_NE(error.find("tokenizer.json"), std::string::npos);
-  EXPECT_NE(error.find("--tokenizer bytes"), std::string::npos);
+using TokenizerNames = FolderTest;
+
+TEST_F(TokenizerNames, OtherNamesSayWhatExists) {
+  put("vocab.txt", "a");
+  for (const std::string name : {"tokenizer.json", "vocab.txt", ""}) {
+    const std::string file = path(name), error = error_of([&] { make_tokenizer(file); });
+    EXPECT_NE(error.find(file), std::string::npos) << error;
+    EXPECT_NE(error.find("a tokenizer.json, a folder that holds one"), std::string::npos) << error;
+  }
+  EXPECT_NE(error_of([] { make_tokenizer("bytes", "<eos>"); }).find("--end-of-document <eos>"), std::string::npos);
 }
 
 }  // namespace

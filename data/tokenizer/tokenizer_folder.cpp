@@ -1,0 +1,48 @@
+#include "data/tokenizer/tokenizer_folder.h"
+
+#include <filesystem>
+
+#include "core/base/durable_file.h"
+#include "core/base/errors.h"
+
+namespace pscale {
+
+namespace fs = std::filesystem;
+
+TokenizerFolder::TokenizerFolder(const std::string& prefix, const Tokenizer& tokenizer)
+    : folder_(tokenizer_folder(prefix)), partial_(folder_ + ".partial"), any_(!tokenizer.files().empty()) {
+  std::error_code ignored;
+  fs::remove_all(partial_, ignored);
+  if (!any_) return;
+  make_folder_durably(partial_);
+  try {
+    for (const std::string& file : tokenizer.files())
+      write_file_durably(fs::path(partial_) / fs::path(file).filename(), read_file(file));
+  } catch (...) {
+    fs::remove_all(partial_, ignored);
+    throw;
+  }
+}
+
+TokenizerFolder::~TokenizerFolder() {
+  std::error_code ignored;
+  fs::remove_all(partial_, ignored);
+}
+
+void TokenizerFolder::publish() {
+  std::error_code error;
+  fs::remove_all(folder_, error);
+  if (error) throw UserError(cat(folder_, ": cannot be replaced: ", error.message()));
+  if (any_) rename_durably(partial_, folder_);
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const std::string& prefix, const std::string& name) {
+  if (name == "bytes") return make_tokenizer(name);
+  const std::string folder = tokenizer_folder(prefix);
+  auto tokenizer = make_tokenizer(folder);
+  if (tokenizer->name() != name)
+    throw UserError(cat(folder, ": is the tokenizer ", tokenizer->name(), ", but ", prefix, " was made with ", name));
+  return tokenizer;
+}
+
+}  // namespace pscale
