@@ -89,6 +89,14 @@ need(pscale::pcre2 "PCRE2 (8 bits)" libpcre2-dev pcre2-devel pcre2 pcre2)
 imported_target(pscale::utf8proc utf8proc.h libutf8proc utf8proc)
 need(pscale::utf8proc "utf8proc 2" libutf8proc-dev utf8proc-devel libutf8proc utf8proc)
 
+find_package(Threads REQUIRED)
+
+imported_target(pscale::zlib zlib.h zlib z)
+need(pscale::zlib "zlib" zlib1g-dev zlib-devel zlib zlib)
+
+imported_target(pscale::zstd zstd.h libzstd zstd)
+need(pscale::zstd "Zstandard 1.4 or later" libzstd-dev libzstd-devel zstd zstd)
+
 # Serial: each rank writes a file of its own. A parallel build of the library would do, too.
 find_package(HDF5 QUIET COMPONENTS C)
 if(HDF5_FOUND AND NOT TARGET pscale::hdf5)

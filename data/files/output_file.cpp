@@ -25,7 +25,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)), partial_(path
   std::error_code error;
   if (!folder.empty()) std::filesystem::create_directories(folder, error);
   if (error) throw UserError(cat(folder.string(), ": cannot make the folder: ", error.message()));
-  file_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  file_ = ::open(partial_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file_ < 0) throw UserError(cat(partial_, ": cannot open: ", std::strerror(errno)));
   // The other program may have published the file between our open and our lock: then it is no longer
   // partial.
@@ -52,7 +52,8 @@ OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)),
       partial_(std::move(other.partial_)),
       buffer_(std::move(other.buffer_)),
-      file_(std::exchange(other.file_, -1)) {}
+      file_(std::exchange(other.file_, -1)),
+      written_(other.written_) {}
 
 void OutputFile::write(const void* bytes, size_t count) {
   const auto* from = static_cast<const unsigned char*>(bytes);
@@ -73,7 +74,45 @@ void OutputFile::flush() {
     if (written < 0) fail("cannot write");
     done += static_cast<size_t>(written);
   }
+  written_ += static_cast<int64_t>(buffer_.size());
   buffer_.clear();
+}
+
+void OutputFile::truncate(int64_t size) {
+  PSCALE_CHECK(size >= 0 && size <= this->size(), size, " of ", this->size());
+  if (size >= written_) {
+    buffer_.resize(static_cast<size_t>(size - written_));
+    return;
+  }
+  buffer_.clear();
+  if (::ftruncate(file_, size) != 0 || ::lseek(file_, size, SEEK_SET) < 0) fail("cannot be cut");
+  written_ = size;
+}
+
+void OutputFile::read_back(int64_t at, void* bytes, size_t count) {
+  flush();
+  for (auto* to = static_cast<unsigned char*>(bytes); count > 0;) {
+    const ssize_t got = ::pread(file_, to, count, at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("cannot read");
+    PSCALE_CHECK(got > 0, partial_, " ends before byte ", at);
+    to += got;
+    at += got;
+    count -= static_cast<size_t>(got);
+  }
+}
+
+void OutputFile::write_over(int64_t at, const void* bytes, size_t count) {
+  flush();
+  PSCALE_CHECK(at >= 0 && at + static_cast<int64_t>(count) <= written_, at, " + ", count, " of ", written_);
+  for (const auto* from = static_cast<const unsigned char*>(bytes); count > 0;) {
+    const ssize_t written = ::pwrite(file_, from, count, at);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("cannot write");
+    from += written;
+    at += written;
+    count -= static_cast<size_t>(written);
+  }
 }
 
 void OutputFile::sync() {

@@ -24,6 +24,13 @@ class OutputFile {
   void write_value(const T& value) {
     write(&value, sizeof value);
   }
+  /// What was written so far, in bytes.
+  int64_t size() const { return written_ + static_cast<int64_t>(buffer_.size()); }
+  /// Takes back all behind the first `size` bytes.
+  void truncate(int64_t size);
+  /// Reads, or writes over, bytes that were written before.
+  void read_back(int64_t at, void* bytes, size_t count);
+  void write_over(int64_t at, const void* bytes, size_t count);
   /// Waits until all that was written is on the disk.
   void sync();
   /// sync(), then gives the file its name; what had it before is gone. Nothing may be written afterwards.
@@ -38,6 +45,7 @@ class OutputFile {
   std::string path_, partial_;
   std::vector<unsigned char> buffer_;
   int file_ = -1;
+  int64_t written_ = 0;  // without the buffer
 };
 
 /// Brings the names in the folder of `path` to the disk.

@@ -1,8 +1,7 @@
 #include "data/text/text_files.h"
 
-#include <fcntl.h>
+#include <glob.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,57 +19,75 @@ namespace fs = std::filesystem;
 
 constexpr size_t kProbe = 8192;
 
-/// A file descriptor open for reading.
-class InputFile {
- public:
-  explicit InputFile(const std::string& path)
-      : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (file_ < 0) throw UserError(cat(path, ": cannot open: ", std::strerror(errno)));
+/// The name without .gz and .zst.
+std::string plain_name(const std::string& path) {
+  switch (compression_of(path)) {
+    case Compression::none: return path;
+    case Compression::gzip: return path.substr(0, path.size() - 3);
+    case Compression::zstd: return path.substr(0, path.size() - 4);
   }
-  ~InputFile() { ::close(file_); }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
+  return path;
+}
 
-  /// Fills `buffer` unless the file ends first; returns the bytes read.
-  size_t read(char* buffer, size_t count) {
-    size_t done = 0;
-    while (done < count) {
-      const ssize_t got = ::read(file_, buffer + done, count - done);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw UserError(cat(path_, ": cannot read: ", std::strerror(errno)));
-      if (got == 0) break;
-      done += static_cast<size_t>(got);
-    }
-    return done;
-  }
+TextFormat format_of(const std::string& path, TextSelection::Format asked) {
+  if (asked == TextSelection::Format::text) return TextFormat::text;
+  if (asked == TextSelection::Format::lines) return TextFormat::lines;
+  const std::string name = plain_name(path);
+  const bool lines = name.ends_with(".jsonl") || name.ends_with(".ndjson") ||
+                     (name.ends_with(".json") && name.size() < path.size());
+  return lines ? TextFormat::lines : TextFormat::text;
+}
 
- private:
-  std::string path_;
-  int file_;
-};
-
-bool is_binary(const std::string& path) {
+/// Throws UserError where the file cannot be read. Damage of compressed data is left to the reader, who tells where.
+bool is_binary(const TextFile& file) {
   char probe[kProbe];
-  const size_t got = InputFile(path).read(probe, sizeof probe);
-  return std::memchr(probe, 0, got) != nullptr;
+  try {
+    open_bytes(file.path, Compression::none)->read(probe, 1);
+  } catch (const BrokenStream& unreadable) {
+    throw UserError(cat(file.path, ": ", unreadable.what()));
+  }
+  if (file.format == TextFormat::lines) return false;
+  try {
+    const size_t got = open_bytes(file.path, file.compression)->read(probe, sizeof probe);
+    return std::memchr(probe, 0, got) != nullptr;
+  } catch (const BrokenStream&) {
+    return false;
+  }
 }
 
 bool has_suffix(const std::string& path, const std::vector<std::string>& suffixes) {
   if (suffixes.empty()) return true;
-  return std::any_of(suffixes.begin(), suffixes.end(),
-                     [&](const std::string& suffix) { return path.ends_with(suffix); });
+  const std::string name = plain_name(path);
+  return std::any_of(suffixes.begin(), suffixes.end(), [&](const std::string& suffix) {
+    return path.ends_with(suffix) || name.ends_with(suffix);
+  });
+}
+
+/// The paths that a pattern of the shell finds, in order; none where it is no pattern or finds nothing.
+std::vector<std::string> matches(const std::string& pattern) {
+  std::vector<std::string> paths;
+  if (pattern.find_first_of("*?[") == std::string::npos) return paths;
+  glob_t found{};
+  if (::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found) == 0)
+    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 /// Collects files in order, and all that is wrong with them.
 class Finder {
  public:
-  explicit Finder(const std::vector<std::string>& suffixes) : suffixes_(suffixes) {}
+  explicit Finder(const TextSelection& selection) : selection_(selection) {}
 
   void take(const std::string& input) {
+    if (input == "-") return standard_input();
     std::error_code error;
     const fs::file_status status = fs::status(input, error);
     if (status.type() == fs::file_type::not_found) {
-      problems_.push_back(cat(input, ": no such file or folder"));
+      const std::vector<std::string> found = matches(input);
+      for (const std::string& path : found) take(path);
+      if (found.empty()) problems_.push_back(cat(input, ": no such file or folder"));
     } else if (status.type() == fs::file_type::directory) {
       folder(input);
     } else if (status.type() == fs::file_type::regular) {
@@ -82,14 +99,26 @@ class Finder {
 
   TextFiles finish(const std::vector<std::string>& inputs) {
     if (problems_.empty() && found_.files.empty())
-      problems_.push_back(cat("no text in ", join(inputs, ", "),
-                              suffixes_.empty() ? "" : cat(": no file with suffix ", join(suffixes_, ", ")),
-                              " (left out: ", found_.binary, " binary and ", found_.empty, " empty files)"));
+      problems_.push_back(
+          cat("no text in ", join(inputs, ", "),
+              selection_.suffixes.empty() ? "" : cat(": no file with suffix ", join(selection_.suffixes, ", ")),
+              " (left out: ", found_.binary, " binary and ", found_.empty, " empty files)"));
     if (!problems_.empty()) throw UserError(std::move(problems_));
     return std::move(found_);
   }
 
  private:
+  void standard_input() {
+    const auto is_input = [](const TextFile& file) { return file.standard_input; };
+    if (std::any_of(found_.files.begin(), found_.files.end(), is_input)) return;
+    TextFile file;
+    file.path = "standard input";
+    file.format = selection_.format == TextSelection::Format::text ? TextFormat::text : TextFormat::lines;
+    file.standard_input = true;
+    found_.files.push_back(file);
+    found_.bytes = -1;
+  }
+
   void folder(const std::string& input) {
     std::vector<std::string> paths;
     std::error_code error;
@@ -100,7 +129,7 @@ class Finder {
         continue;
       }
       std::error_code ignored;  // a dangling link is no file
-      if (entry->is_regular_file(ignored) && has_suffix(entry->path().native(), suffixes_))
+      if (entry->is_regular_file(ignored) && has_suffix(entry->path().native(), selection_.suffixes))
         paths.push_back(entry->path().native());
     }
     if (error) problems_.push_back(cat(input, ": cannot list the folder: ", error.message()));
@@ -114,37 +143,66 @@ class Finder {
       if (::stat(path.c_str(), &status) != 0)
         throw UserError(cat(path, ": cannot read: ", std::strerror(errno)));
       if (!seen_.insert({status.st_dev, status.st_ino}).second) return;
-      if (status.st_size == 0) {
+      TextFile file;
+      file.path = path;
+      file.bytes = status.st_size;
+      file.format = format_of(path, selection_.format);
+      file.compression = compression_of(path);
+      if (file.bytes == 0) {
         ++found_.empty;
-      } else if (is_binary(path) && !named) {  // is_binary() also tells early that a file cannot be read
+      } else if (is_binary(file) && !named) {  // is_binary() also tells early that a file cannot be read
         ++found_.binary;
       } else {
-        found_.files.push_back({path, status.st_size});
-        found_.bytes += status.st_size;
+        if (found_.bytes >= 0) found_.bytes += file.bytes;
+        found_.files.push_back(std::move(file));
       }
     } catch (const UserError& unreadable) {
       problems_.insert(problems_.end(), unreadable.problems().begin(), unreadable.problems().end());
     }
   }
 
-  const std::vector<std::string>& suffixes_;
+  const TextSelection& selection_;
   TextFiles found_;
   std::set<std::pair<dev_t, ino_t>> seen_;
   std::vector<std::string> problems_;
 };
 
+/// total · part / parts, where the product may not fit.
+int64_t boundary(int64_t total, int64_t part, int64_t parts) {
+  return total / parts * part + total % parts * part / parts;
+}
+
 }  // namespace
 
-TextFiles find_text_files(const std::vector<std::string>& inputs, const std::vector<std::string>& suffixes) {
-  Finder finder(suffixes);
+TextFiles find_text_files(const std::vector<std::string>& inputs, const TextSelection& selection) {
+  Finder finder(selection);
   for (const std::string& input : inputs) finder.take(input);
   return finder.finish(inputs);
 }
 
-void read_text(const std::string& path, size_t piece, const std::function<void(std::string_view)>& take) {
-  InputFile file(path);
-  std::vector<char> buffer(piece);
-  while (const size_t got = file.read(buffer.data(), piece)) take({buffer.data(), got});
+TextFiles part_of(const TextFiles& all, int64_t part, int64_t parts) {
+  if (all.bytes < 0)
+    throw UserError("--part: standard input has no parts that others could prepare; name files, or leave --part out");
+  const int64_t first = boundary(all.bytes, part - 1, parts), last = boundary(all.bytes, part, parts);
+  TextFiles own = all;
+  own.files.clear();
+  own.bytes = 0;
+  int64_t begin = 0;  // of the file, all files laid end to end
+  for (TextFile file : all.files) {
+    const int64_t place = begin;
+    begin += file.bytes;
+    if (file.format == TextFormat::lines && file.compression == Compression::none) {
+      file.begin = std::clamp<int64_t>(first - place, 0, file.bytes);
+      file.end = std::clamp<int64_t>(last - place, 0, file.bytes);
+      if (file.begin == file.end) continue;
+      own.bytes += file.end - file.begin;
+    } else {
+      if (place < first || place >= last) continue;
+      own.bytes += file.bytes;
+    }
+    own.files.push_back(std::move(file));
+  }
+  return own;
 }
 
 }  // namespace pscale

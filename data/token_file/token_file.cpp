@@ -25,6 +25,10 @@ std::string existing(std::string prefix) {
   if (prefix.ends_with(".bin") || prefix.ends_with(".idx"))
     problems = {
         cat(prefix, ": name the token files without .bin and .idx: ", prefix.substr(0, prefix.size() - 4))};
+  else if (problems.size() == 1 && fs::exists(bin_path(prefix), ignored))
+    problems = {cat(problems[0], " beside ", bin_path(prefix),
+                    ": an incomplete copy, or a preparation that was killed when it gave the files their names; copy or "
+                    "prepare it again")};
   else if (problems.size() == 2)
     problems = {
         cat(idx_path(prefix), " and .bin: no such files; make them with pscale_data prepare --out ", prefix)};
@@ -149,9 +153,18 @@ int64_t TokenFile::vocabulary() const {
   return int64_t{largest} + 1;
 }
 
-int64_t TokenFile::document_begin(int64_t document) const {
+int64_t TokenFile::first_sequence(int64_t document) const {
   PSCALE_CHECK(document >= 0 && document <= documents_, "document ", document, " of ", documents_);
-  const int64_t sequence = document_index_[document];
+  return document_index_[document];
+}
+
+int32_t TokenFile::sequence_length(int64_t sequence) const {
+  PSCALE_CHECK(sequence >= 0 && sequence < sequences_, "sequence ", sequence, " of ", sequences_);
+  return lengths_[sequence];
+}
+
+int64_t TokenFile::document_begin(int64_t document) const {
+  const int64_t sequence = first_sequence(document);
   return sequence == sequences_ ? tokens_ : pointers_[sequence] / size_of(type_);
 }
 

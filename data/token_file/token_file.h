@@ -32,6 +32,11 @@ class TokenFile {
 
   /// First token of a document; tokens() for documents().
   int64_t document_begin(int64_t document) const;
+  /// First sequence of a document; sequences() for documents().
+  int64_t first_sequence(int64_t document) const;
+  int32_t sequence_length(int64_t sequence) const;
+  /// All of PREFIX.bin, mapped.
+  std::span<const unsigned char> token_bytes() const { return {bin_.data(), static_cast<size_t>(bin_.size())}; }
   /// The document that holds a token.
   int64_t document_of(int64_t token) const;
 

@@ -29,9 +29,11 @@ void ByteProgress::show(int64_t bytes, const std::string& detail) {
   if (time - last_ < (console_.rewrites ? 0.1 : 10)) return;
   last_ = time;
   const double rate = static_cast<double>(bytes) / (time - start_);
-  std::string line = cat(format_bytes(static_cast<double>(bytes)), " of ", format_bytes(static_cast<double>(total_)),
-                         "  ", detail, detail.empty() ? "" : "  ", format_bytes(rate), "/s  eta ",
-                         format_duration(static_cast<double>(std::max<int64_t>(0, total_ - bytes)) / rate));
+  const auto shown = [&](int64_t amount) { return format_(static_cast<double>(amount)); };
+  std::string line = cat(shown(bytes), total_ < 0 ? "" : cat(" of ", shown(total_)), "  ", detail,
+                         detail.empty() ? "" : "  ", format_(rate), "/s");
+  if (total_ >= 0)
+    line += cat("  eta ", format_duration(static_cast<double>(std::max<int64_t>(0, total_ - bytes)) / rate));
   if (console_.rewrites) {
     // A line that wraps could not be written over.
     line = line.substr(0, static_cast<size_t>(std::max(1, console_.columns - 1)));

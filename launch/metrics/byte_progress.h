@@ -1,4 +1,5 @@
-// How far work on a known number of bytes (or of something else) is: one line written over on a terminal, else a line now and then.
+// How far work on a number of bytes (or of something else) is: one line written over on a terminal, else a line now
+// and then.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@ namespace pscale {
 class ByteProgress {
  public:
   using Format = std::string (*)(double amount);
+  /// `total` is negative where nobody knows it: then no time left is shown.
   explicit ByteProgress(int64_t total, Console console = find_console(), Format format = format_bytes);
   /// Takes a rewritten line away.
   ~ByteProgress();

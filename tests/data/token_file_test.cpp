@@ -3,7 +3,6 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "data/prepare.h"
 #include "data/token_file/token_file_writer.h"
 #include "tests/data/folder.h"
 
@@ -249,55 +248,33 @@ TEST_F(TokenFileTest, MeaningOfOtherFilesIsFound) {
   EXPECT_NE(error_of([&] { TokenFile file(prefix); }).find("at least 1"), std::string::npos);
 }
 
-/// Pairs of letters, and what is left: an encoding that depends on where a text is cut.
-class PairTokenizer : public Tokenizer {
- public:
-  void encode(std::string_view text, std::vector<int32_t>& out) const override {
-    for (size_t i = 0; i < text.size(); i += 2) out.push_back(i + 1 < text.size() ? 1 : 2);
+TEST_F(TokenFileTest, ADroppedDocumentLeavesNoTrace) {
+  const auto bytes_of = [&](const std::string& prefix) { return get(prefix + ".bin") + get(prefix + ".idx"); };
+  const std::vector<int32_t> small = {1, 2, 3}, large(1 << 20, 7);
+  for (const bool drops : {false, true}) {
+    TokenFileWriter writer(path(drops ? "with" : "without"), {"bytes", 257, 256}, 1000);
+    if (drops) writer.append(large), writer.drop_document();
+    writer.append(small);
+    writer.end_document();
+    if (drops) writer.append(small), writer.drop_document(), writer.drop_document();
+    writer.append(large);
+    writer.end_document();
+    if (drops) writer.append(large), writer.append(large), writer.drop_document();
+    EXPECT_EQ(writer.tokens(), 4 + (1 << 20) + 1);
+    writer.finish();
   }
-  void decode(std::span<const int32_t> tokens, std::string& out) const override {
-    out.append(tokens.size(), '?');
-  }
-  int64_t vocab_size() const override { return 70000; }
-  std::optional<int32_t> end_of_document() const override { return 0; }
-  std::string name() const override { return "pairs"; }
-  bool encodes_in_pieces() const override { return false; }
-};
-
-TEST_F(TokenFileTest, PrepareWritesADocumentPerFile) {
-  const std::string large((1 << 21) + 5, 'x');
-  put("in/a.txt", "ab");
-  put("in/b.txt", large);
-  const TextFiles text = find_text_files({path("in")}, {});
-  int64_t reports = 0, bytes = 0;
-  const PrepareProgress done =
-      prepare_tokens(text, *make_tokenizer("bytes"), true, path("out"), [&](const PrepareProgress& progress) {
-        ++reports;
-        EXPECT_GE(progress.bytes, bytes);
-        bytes = progress.bytes;
-      });
-  EXPECT_GE(reports, 3);
-  EXPECT_EQ(bytes, text.bytes);
-  EXPECT_EQ(done.files, 2);
-  EXPECT_EQ(done.documents, 2);
-  const TokenFile file(path("out"));
-  EXPECT_EQ(done.tokens, file.tokens());
-  std::vector<int32_t> expected = {'a', 'b', 256};
-  expected.insert(expected.end(), large.begin(), large.end());
-  expected.push_back(256);
-  EXPECT_EQ(all_tokens(file), expected);
+  EXPECT_EQ(bytes_of("with"), bytes_of("without"));
+  EXPECT_EQ(TokenFile(path("with")).documents(), 2);
 }
 
-TEST_F(TokenFileTest, PrepareCutsNoTextThatMustBeWhole) {
-  put("a.txt", std::string((1 << 20) + 1, 'x') + std::string(1 << 20, 'y'));
-  prepare_tokens(find_text_files({path("a.txt")}, {}), PairTokenizer(), false, path("out"),
-                 [](const PrepareProgress&) {});
-  const TokenFile file(path("out"));
-  std::vector<int32_t> expected((1 << 20) + 1, 1);
-  expected.back() = 2;
-  EXPECT_EQ(all_tokens(file), expected);
-  EXPECT_EQ(file.meaning()->tokenizer, "pairs");
-  EXPECT_FALSE(file.meaning()->end_of_document);
+TEST_F(TokenFileTest, BetweenTheOldAndTheNewNothingIsFound) {
+  const std::string prefix = write({{1}}, {"bytes", 257, {}});
+  TokenFileWriter writer(prefix, {"bytes", 257, {}});
+  writer.append(std::vector<int32_t>{2});
+  writer.end_document();
+  EXPECT_EQ(all_tokens(TokenFile(prefix)), std::vector<int32_t>{1});
+  writer.finish([&] { EXPECT_NE(error_of([&] { TokenFile file(prefix); }).find("killed"), std::string::npos); });
+  EXPECT_EQ(all_tokens(TokenFile(prefix)), std::vector<int32_t>{2});
 }
 
 }  // namespace
