@@ -51,10 +51,9 @@ std::vector<Sample> take_samples(const TokenFile& file, int64_t count) {
   count = std::min(count, file.documents());
   for (int64_t k = 0; k < count; ++k) {
     Sample sample;
-    // The first, the last and those evenly between.
-    sample.document = count == 1 ? 0
-                                 : static_cast<int64_t>(static_cast<double>(k) / static_cast<double>(count - 1) *
-                                                        static_cast<double>(file.documents() - 1));
+    // The first, the last and those evenly between; k · last / steps, where the product may not fit.
+    const int64_t last = file.documents() - 1, steps = std::max<int64_t>(count - 1, 1);
+    sample.document = last / steps * k + last % steps * k / steps;
     const int64_t begin = file.document_begin(sample.document);
     sample.length = file.document_begin(sample.document + 1) - begin;
     sample.tokens.resize(static_cast<size_t>(std::min(sample.length, kSampleTokens)));
