@@ -122,11 +122,24 @@ void TokenFile::read_meaning() {
   try {
     const nlohmann::json json = nlohmann::json::parse(file);
     meaning.tokenizer = json.at("tokenizer").get<std::string>();
-    meaning.vocab_size = json.at("vocab_size").get<int64_t>();
-    if (!json.at("end_of_document").is_null())
-      meaning.end_of_document = json.at("end_of_document").get<int32_t>();
-    documents = json.at("documents").get<int64_t>();
-    tokens = json.at("tokens").get<int64_t>();
+    const auto number = [&](const char* key) {
+      const nlohmann::json& value = json.at(key);
+      // Other numbers are not what they seem once they are converted.
+      if (!value.is_number_integer()) throw UserError(cat(path, ": ", key, " is not a whole number; prepare it again"));
+      return value.get<int64_t>();
+    };
+    meaning.vocab_size = number("vocab_size");
+    if (meaning.vocab_size < 1)
+      throw UserError(cat(path, ": vocab_size = ", meaning.vocab_size, " must be at least 1"));
+    if (!json.at("end_of_document").is_null()) {
+      const int64_t end = number("end_of_document");
+      if (end < 0 || end >= meaning.vocab_size || end > INT32_MAX)
+        throw UserError(cat(path, ": end_of_document = ", end, " is not a token of the vocabulary of ",
+                            meaning.vocab_size, "; prepare it again"));
+      meaning.end_of_document = static_cast<int32_t>(end);
+    }
+    documents = number("documents");
+    tokens = number("tokens");
   } catch (const nlohmann::json::exception& malformed) {
     throw UserError(
         cat(path, ": ", malformed.what(), "; prepare it again, or remove this file to do without"));
@@ -135,8 +148,6 @@ void TokenFile::read_meaning() {
     throw UserError(cat(path, ": describes ", documents, " documents of ", tokens, " tokens, but ",
                         idx_path(prefix_), " has ", documents_, " documents of ", tokens_,
                         " tokens: not of the same preparation"));
-  if (meaning.vocab_size < 1)
-    throw UserError(cat(path, ": vocab_size = ", meaning.vocab_size, " must be at least 1"));
   meaning_ = std::move(meaning);
 }
 
