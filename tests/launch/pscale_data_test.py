@@ -122,8 +122,9 @@ def test_inspect(texts, tmp_path):
     assert shown["documents"] == "3" and shown["type"] == "uint16" and shown["vocabulary"] == "257"
     assert shown["tokens"] == str(sum(lengths))
     assert f"min {lengths[0]} " in text and f"median {lengths[1]} " in text and f"max {lengths[2]} " in text
-    assert r"""begins with      "print('a')\ngrößer als null""" in text
-    assert text.count("\n") == 10 and "\ufffd" not in text  # what is no UTF-8 is escaped
+    assert """document 0       12 tokens: "print('a')\\n"\n""" in text
+    assert f'document 1       {lengths[1]} tokens: "größer als null"\n' in text
+    assert text.count("\n") == 12 and "\ufffd" not in text  # what is no UTF-8 is escaped
 
 
 @pytest.mark.parametrize("dtype,top", [(np.uint16, 50256), (np.int32, 151935)])
@@ -133,7 +134,8 @@ def test_inspect_of_files_of_other_programs(dtype, top, tmp_path):
     text = run("inspect", tmp_path / "other").stdout.decode()
     assert f"vocabulary       {top + 1}" in text and "unknown" in text
     assert "documents        3" in text and "tokens           99" in text
-    assert f"begins with      0 1 2 3 4 {top} 7 8" in text
+    assert f"document 0       5 tokens: 0 1 2 3 4\ndocument 1       1 tokens: {top}\n" in text
+    assert "document 2       93 tokens: 7 8 9 10 " in text and text.endswith(" 37 38...\n")
 
 
 def test_encode_and_decode():
@@ -195,7 +197,7 @@ def test_a_full_disk_is_an_error(texts, tmp_path):
 
 
 def test_help():
-    for command in ("prepare", "inspect", "encode", "decode"):
+    for command in ("prepare", "merge", "inspect", "encode", "decode"):
         assert command in run("--help").stdout.decode()
         text = run(command, "--help").stdout.decode()
         assert text.startswith(f"pscale_data {command}") and "--help" in text
