@@ -41,15 +41,19 @@ TextFormat format_of(const std::string& path, TextSelection::Format asked) {
 /// Throws UserError where the file cannot be read. Damage of compressed data is left to the reader, who tells where.
 bool is_binary(const TextFile& file) {
   char probe[kProbe];
+  const auto zero_in = [&](Compression compression, size_t count) {
+    return std::memchr(probe, 0, open_bytes(file.path, compression)->read(probe, count)) != nullptr;
+  };
   try {
-    open_bytes(file.path, Compression::none)->read(probe, 1);
+    const bool text = file.format == TextFormat::text;
+    if (file.compression == Compression::none) return zero_in(file.compression, text ? sizeof probe : 1) && text;
+    zero_in(Compression::none, 1);
+    if (!text) return false;
   } catch (const BrokenStream& unreadable) {
     throw UserError(cat(file.path, ": ", unreadable.what()));
   }
-  if (file.format == TextFormat::lines) return false;
   try {
-    const size_t got = open_bytes(file.path, file.compression)->read(probe, sizeof probe);
-    return std::memchr(probe, 0, got) != nullptr;
+    return zero_in(file.compression, sizeof probe);
   } catch (const BrokenStream&) {
     return false;
   }

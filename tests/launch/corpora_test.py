@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 BIN = Path(os.environ["PSCALE_BIN"])
 PROGRAM = BIN / "pscale_data"
@@ -120,6 +122,58 @@ def test_parts_joined_are_what_one_process_makes(corpus, tmp_path):
             prepare(name, "--part", f"{n}/{parts}", folder)
         run("merge", "--out", tmp_path / "joined", *names)
         assert bytes_of(tmp_path / "joined") == bytes_of(tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """A folder with a small tokenizer.json and what lies beside one."""
+    made = tokenizers.Tokenizer(tokenizers.models.BPE())
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=400, special_tokens=["<end>"], show_progress=False,
+                                             initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    made.train_from_iterator([Path(json.__file__).read_text()], trainer)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
+    return folder, made
+
+
+def test_parts_keep_their_tokenizer(corpus, tokenizer, tmp_path):
+    folder, texts = corpus
+    files, made = tokenizer
+    options = ["prepare", "--tokenizer", files, "--out"]
+    run(*options, tmp_path / "whole", folder)
+    for part in (1, 2):
+        run(*options, tmp_path / f"part{part}", "--part", f"{part}/2", folder)
+    run("merge", "--out", tmp_path / "joined", tmp_path / "part1", tmp_path / "part2")
+    assert bytes_of(tmp_path / "joined") == bytes_of(tmp_path / "whole")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "joined.tokenizer" / name).read_bytes() == (files / name).read_bytes()
+    found = json.loads(run("inspect", tmp_path / "joined", "--json", "--samples", 100))
+    assert [sample["ids"] for sample in found["samples"]] == [[*made.encode(text).ids, 0] for text in texts]
+    assert [sample["text"] for sample in found["samples"]] == [text + "<end>" for text in texts]
+    # A part that came without its tokenizer takes that of another; one of another tokenizer is refused.
+    shutil.rmtree(tmp_path / "part1.tokenizer")
+    run("merge", "--out", tmp_path / "joined", tmp_path / "part1", tmp_path / "part2")
+    assert (tmp_path / "joined.tokenizer" / "tokenizer.json").exists()
+    prepare(tmp_path / "bytes", folder)
+    (problem,) = run("merge", "--out", tmp_path / "joined", tmp_path / "part1", tmp_path / "bytes", code=2)
+    assert problem.startswith(f"{tmp_path}/bytes: has tokenizer bytes")
+
+
+def test_text_that_is_no_utf8(tokenizer, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("gut")
+    (folder / "b.txt").write_bytes(b"line\n" * 1_000_000 + b"gr\xfc\xdfe\n")
+    (folder / "c.txt").write_bytes(b"\xe4")
+    command = ["prepare", "--tokenizer", tokenizer[0], "--out", tmp_path / "out", folder]
+    (problem,) = run(*command, code=2)
+    assert f"{folder}/b.txt: line 1000001: not UTF-8: byte 0xfc" in problem and "--skip-bad" in problem
+    assert not list(tmp_path.glob("out*"))
+    said = run(*command, "--skip-bad").splitlines()
+    assert "1 documents" in said[0] and "2 bad documents" in said[0] and f"{folder}/c.txt: line 1: " in said[2]
 
 
 @pytest.mark.parametrize("arguments,expected", [
