@@ -10,7 +10,7 @@
 #include "launch/data/inspect.h"
 #include "tests/data/compressed.h"
 #include "tests/data/folder.h"
-#include "tests/launch/mutations.h"
+#include "tests/data/mutations.h"
 
 namespace pscale {
 namespace {
