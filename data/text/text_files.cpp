@@ -156,6 +156,8 @@ class Finder {
         ++found_.empty;
       } else if (is_binary(file) && !named) {  // is_binary() also tells early that a file cannot be read
         ++found_.binary;
+      } else if (path.ends_with(".parquet")) {
+        throw UserError(cat(path, ": Parquet is no text; docs/data.md has a command that streams it into prepare -"));
       } else {
         if (found_.bytes >= 0) found_.bytes += file.bytes;
         found_.files.push_back(std::move(file));

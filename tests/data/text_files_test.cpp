@@ -117,6 +117,11 @@ TEST_F(TextFilesTest, PatternsAreExpandedInOrder) {
   EXPECT_EQ(names(find_text_files({path("in/[x].txt")})), std::vector<std::string>{"in/[x].txt"});
 }
 
+TEST_F(TextFilesTest, ParquetIsPointedToItsCommand) {
+  put("in/a.parquet", "PAR1");
+  EXPECT_NE(error_of([&] { find_text_files({path("in/*.parquet")}); }).find("docs/data.md"), std::string::npos);
+}
+
 TEST_F(TextFilesTest, StandardInputIsTakenOnce) {
   put("a.txt", "a");
   const TextFiles found = find_text_files({"-", path("a.txt"), "-"});
