@@ -33,7 +33,7 @@ class Encoder {
   Encoder(const Tokenizer& tokenizer, const PrepareOptions& options, TokenFileWriter& writer, PrepareProgress& progress)
       : tokenizer_(tokenizer),
         // Who may be given a text byte by byte takes any bytes.
-        needs_utf8_(!tokenizer.encodes_in_pieces()),
+        needs_utf8_(tokenizer.needs_utf8()),
         skip_bad_(options.skip_bad),
         field_(field_path(options.field)),
         writer_(writer),

@@ -17,7 +17,8 @@ class ByteTokenizer : public Tokenizer {
     return ends_documents_ ? std::optional<int32_t>(256) : std::nullopt;
   }
   std::string name() const override { return "bytes"; }
-  bool encodes_in_pieces() const override { return true; }
+  bool needs_utf8() const override { return false; }
+  size_t safe_cut(std::string_view text) const override { return text.size(); }
 
  private:
   bool ends_documents_;

@@ -37,7 +37,7 @@ class PairTokenizer : public Tokenizer {
   int64_t vocab_size() const override { return static_cast<int64_t>(parts_.texts.size()); }
   std::optional<int32_t> end_of_document() const override { return parts_.end_of_document; }
   std::string name() const override { return parts_.name; }
-  bool encodes_in_pieces() const override { return false; }
+  bool needs_utf8() const override { return true; }
   size_t safe_cut(std::string_view text) const override;
   SurroundingTokens surrounding_tokens() const override { return parts_.surrounding; }
   std::vector<std::string> files() const override { return parts_.files; }

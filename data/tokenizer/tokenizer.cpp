@@ -66,6 +66,18 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, const std::st
                       ".tiktoken file, or bytes"));
 }
 
+bool same_texts(const Tokenizer& a, const Tokenizer& b) {
+  std::string left, right;
+  for (int32_t id = 0; id < std::min(a.vocab_size(), b.vocab_size()); ++id) {
+    left.clear();
+    right.clear();
+    a.decode({&id, 1}, left);
+    b.decode({&id, 1}, right);
+    if (left != right) return false;
+  }
+  return true;
+}
+
 std::vector<std::vector<int32_t>> encode_batch(const Tokenizer& tokenizer, std::span<const std::string_view> texts,
                                                int threads) {
   std::vector<Piece> pieces = cut(tokenizer, texts);

@@ -32,14 +32,13 @@ class Tokenizer {
   virtual std::optional<int32_t> end_of_document() const = 0;
   /// What PREFIX.meta.json calls it: "bytes", or "xxh3:" and the hash of its file.
   virtual std::string name() const = 0;
-  /// Whether encode(a) followed by encode(b) always equals encode(ab), so that a long text may be encoded in
-  /// pieces.
-  virtual bool encodes_in_pieces() const = 0;
+  /// Whether encode() takes UTF-8 only.
+  virtual bool needs_utf8() const = 0;
   /// The largest n for which encode(text[0, n)) and then encode() of the rest and all that follows give the ids of
   /// the whole, whatever follows; 0 where none is known.
-  virtual size_t safe_cut(std::string_view text) const { return encodes_in_pieces() ? text.size() : 0; }
+  virtual size_t safe_cut(std::string_view text) const = 0;
   virtual SurroundingTokens surrounding_tokens() const { return {}; }
-  /// The files that make it, to be kept beside token files.
+  /// The files that make it, itself first, to be kept beside token files.
   virtual std::vector<std::string> files() const { return {}; }
 };
 
@@ -51,6 +50,9 @@ class Tokenizer {
 /// `end_of_document` names the token that ends a document, or is "none"; empty: what the files beside it say
 /// (end_of_document.h). Throws UserError naming the file, key and value that is wrong or not supported.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, const std::string& end_of_document = "");
+
+/// Whether the ids that both have stand for the same texts.
+bool same_texts(const Tokenizer& a, const Tokenizer& b);
 
 /// The ids of each text, as encode() gives them, found by several threads (0: OpenMP's number); long texts are cut
 /// where that changes nothing. Throws what the first text that fails throws.

@@ -16,8 +16,11 @@ TokenizerFolder::TokenizerFolder(const std::string& prefix, const Tokenizer& tok
   if (!any_) return;
   make_folder_durably(partial_);
   try {
-    for (const std::string& file : tokenizer.files())
-      write_file_durably(fs::path(partial_) / fs::path(file).filename(), read_file(file));
+    for (const std::string& file : tokenizer.files()) {
+      // The first one is the tokenizer, by whatever name it was given.
+      const bool renamed = file == tokenizer.files()[0] && file.ends_with(".json");
+      write_file_durably(fs::path(partial_) / (renamed ? "tokenizer.json" : fs::path(file).filename()), read_file(file));
+    }
   } catch (...) {
     fs::remove_all(partial_, ignored);
     throw;
@@ -39,7 +42,7 @@ void TokenizerFolder::publish() {
 std::unique_ptr<Tokenizer> tokenizer_of(const std::string& prefix, const std::string& name) {
   if (name == "bytes") return make_tokenizer(name);
   const std::string folder = tokenizer_folder(prefix);
-  auto tokenizer = make_tokenizer(folder);
+  auto tokenizer = make_tokenizer(folder, "none");
   if (tokenizer->name() != name)
     throw UserError(cat(folder, ": is the tokenizer ", tokenizer->name(), ", but ", prefix, " was made with ", name));
   return tokenizer;

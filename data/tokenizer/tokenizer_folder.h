@@ -28,7 +28,8 @@ class TokenizerFolder {
   bool any_;
 };
 
-/// The tokenizer that `name` of PREFIX.meta.json means: "bytes", or that of PREFIX.tokenizer. Throws UserError where
+/// The tokenizer that `name` of PREFIX.meta.json means: "bytes", or that of PREFIX.tokenizer. It does not tell what ends a
+/// document: PREFIX.meta.json does. Throws UserError where
 /// the folder is missing or holds another tokenizer.
 std::unique_ptr<Tokenizer> tokenizer_of(const std::string& prefix, const std::string& name);
 

@@ -24,7 +24,7 @@ class PairTokenizer : public Tokenizer {
   int64_t vocab_size() const override { return 70000; }
   std::optional<int32_t> end_of_document() const override { return 0; }
   std::string name() const override { return "pairs"; }
-  bool encodes_in_pieces() const override { return false; }
+  bool needs_utf8() const override { return true; }
   size_t safe_cut(std::string_view text) const override { return cut_ ? text.size() / cut_ * cut_ : 0; }
 
  private:

@@ -7,31 +7,10 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-std::string base64(const std::string& bytes) {
-  constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    uint32_t bits = 0;
-    for (size_t k = 0; k < 3; ++k)
-      bits = bits << 8 | (at + k < bytes.size() ? static_cast<unsigned char>(bytes[at + k]) : 0);
-    for (size_t k = 0; k < 4; ++k) out += at + k > bytes.size() ? '=' : digits[bits >> (18 - 6 * k) & 63];
-  }
-  return out;
-}
-
-/// The bytes, then `tokens`.
-std::string ranks(const std::vector<std::string>& tokens) {
-  std::string out;
-  int rank = 0;
-  for (int byte = 0; byte < 256; ++byte) out += base64(std::string(1, static_cast<char>(byte))) + " " + std::to_string(rank++) + "\n";
-  for (const std::string& token : tokens) out += base64(token) + " " + std::to_string(rank++) + "\n";
-  return out;
-}
-
 class RankTokenizer : public FolderTest {};
 
 TEST_F(RankTokenizer, MergesTheNeighboursOfTheLowestRank) {
-  put("qwen.tiktoken", ranks({"ab", "bc", "abcd", "cd"}));
+  put("qwen.tiktoken", whole_ranks({"ab", "bc", "abcd", "cd"}));
   const auto tokenizer = make_tokenizer(path("qwen.tiktoken"));
   EXPECT_EQ(ids_of(*tokenizer, "abc"), (Ids{256, 'c'}));
   EXPECT_EQ(ids_of(*tokenizer, "xbc"), (Ids{'x', 257}));
@@ -46,7 +25,7 @@ TEST_F(RankTokenizer, MergesTheNeighboursOfTheLowestRank) {
 }
 
 TEST_F(RankTokenizer, NamesFileAndLine) {
-  const std::string file = path("qwen.tiktoken"), good = ranks({"ab"});
+  const std::string file = path("qwen.tiktoken"), good = whole_ranks({"ab"});
   const auto error = [&](const std::string& content) {
     put("qwen.tiktoken", content);
     return error_of([&] { make_tokenizer(file); });
@@ -61,7 +40,7 @@ TEST_F(RankTokenizer, NamesFileAndLine) {
 }
 
 TEST_F(RankTokenizer, RefusesOtherEncodings) {
-  put("cl100k_base.tiktoken", ranks({"ab"}));
+  put("cl100k_base.tiktoken", whole_ranks({"ab"}));
   EXPECT_NE(error_of([&] { make_tokenizer(path("cl100k_base.tiktoken")); }).find("cl100k_base is not supported"),
             std::string::npos);
 }

@@ -48,6 +48,27 @@ inline Json small_tokenizer(const std::vector<std::pair<std::string, std::string
           {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", pairs}}}};
 }
 
+inline std::string base64(const std::string& bytes) {
+  constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    uint32_t bits = 0;
+    for (size_t k = 0; k < 3; ++k)
+      bits = bits << 8 | (at + k < bytes.size() ? static_cast<unsigned char>(bytes[at + k]) : 0);
+    for (size_t k = 0; k < 4; ++k) out += at + k > bytes.size() ? '=' : digits[bits >> (18 - 6 * k) & 63];
+  }
+  return out;
+}
+
+/// The lines of a rank file: the bytes, then `tokens`.
+inline std::string whole_ranks(const std::vector<std::string>& tokens) {
+  std::string out;
+  int rank = 0;
+  for (int byte = 0; byte < 256; ++byte) out += base64(std::string(1, static_cast<char>(byte))) + " " + std::to_string(rank++) + "\n";
+  for (const std::string& token : tokens) out += base64(token) + " " + std::to_string(rank++) + "\n";
+  return out;
+}
+
 inline std::vector<int32_t> ids_of(const Tokenizer& tokenizer, const std::string& text) {
   std::vector<int32_t> ids;
   tokenizer.encode(text, ids);

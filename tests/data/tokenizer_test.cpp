@@ -24,7 +24,8 @@ TEST(ByteTokenizer, EndOfDocumentHasNoText) {
   EXPECT_EQ(tokenizer->vocab_size(), 257);
   EXPECT_EQ(tokenizer->end_of_document(), 256);
   EXPECT_EQ(tokenizer->name(), "bytes");
-  EXPECT_TRUE(tokenizer->encodes_in_pieces());
+  EXPECT_FALSE(tokenizer->needs_utf8());
+  EXPECT_EQ(tokenizer->safe_cut("abc"), 3u);
   std::string text;
   tokenizer->decode(std::vector<int32_t>{65, 256, 66}, text);
   EXPECT_EQ(text, "AB");

@@ -159,7 +159,7 @@ def test_mistakes_are_named_all_at_once(texts, tmp_path):
     ([], "command is missing"),
     (["prepair"], '"prepair" is no command'),
     (["prepare", "--token", "bytes"], "--token"),
-    (["prepare", "--tokenizer", "t.json", "--out", "x", "README"], 'only "bytes"'),
+    (["prepare", "--tokenizer", "t.json", "--out", "x", "README"], 't.json": no such file'),
     (["prepare", "--tokenizer", "bytes", "--out", "x", "--append-eod", "perhaps", "y"], "append-eod"),
     (["inspect"], "one path"),
     (["inspect", "none"], "none.idx"),
