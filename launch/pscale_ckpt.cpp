@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "core/base/errors.h"
+#include "data/tokenizer/tokenizer.h"
 #include "launch/checkpoint/checkpoint_folder.h"
 #include "launch/command_line.h"
 #include "launch/convert/open_model.h"
@@ -15,6 +16,7 @@
 #include "models/hf/converted_source.h"
 #include "models/hf/export.h"
 #include "models/hf/export_config.h"
+#include "models/hf/export_tokenizer.h"
 #include "parallel/checkpoint/checkpoint.h"
 
 namespace {
@@ -42,6 +44,17 @@ std::optional<DType> dtype_option(const CommandLine& given) {
   if (name == "float32") return DType::float32;
   if (name == "bfloat16") return DType::bfloat16;
   throw UserError(cat("--dtype ", name, ": float32 or bfloat16"));
+}
+
+/// The token that ends a document, of a tokenizer in files that pscale reads.
+std::optional<int32_t> end_of_document(const std::string& tokenizer, const ModelConfig& model) {
+  if (tokenizer.empty() || tokenizer == "bytes") return std::nullopt;
+  try {
+    const auto id = make_tokenizer(tokenizer)->end_of_document();
+    return id && *id < model.vocab_size ? id : std::nullopt;
+  } catch (const UserError&) {  // of another kind: its files are copied all the same
+    return std::nullopt;
+  }
 }
 
 int convert(const std::vector<std::string>& arguments) {
@@ -78,6 +91,7 @@ int convert(const std::vector<std::string>& arguments) {
   how.like = model.like;
   how.tokenizer = given->has("tokenizer") ? given->get<std::string>("tokenizer") : model.tokenizer;
 
+  if (how.like.empty()) how.end_of_document = end_of_document(how.tokenizer, model.config);
   if (how.tokenizer.empty())
     std::cout << "note: the model's tokenizer is not known; --tokenizer FOLDER adds its files\n";
 
@@ -89,7 +103,8 @@ int convert(const std::vector<std::string>& arguments) {
     source = &converted.emplace(*model.tensors, target.config, target.seed, type_of_new(*model.tensors));
   }
 
-  if (how.tokenizer == "bytes" && export_family(target.config) == ExportFamily::qwen2)
+  if (!how.tokenizer.empty() && how.like.empty() && !normalizes_to_nfc(how.tokenizer) &&
+      export_family(target.config) == ExportFamily::qwen2)
     std::cout
         << "warning: transformers 5 normalizes the text of every Qwen2 model to NFC: text in decomposed form gets "
            "other ids there than from pscale_data\n";

@@ -60,7 +60,7 @@ std::vector<std::string> problems_of(std::future<T>& job, T& result) {
 
 Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh,
                            const ParameterSet& parameters, const ShardedAdamW& optimizer, Manifest about,
-                           std::function<void(const std::string&)> say)
+                           CarriedFiles carried, std::function<void(const std::string&)> say)
     : config_(config),
       folder_(std::move(folder)),
       mesh_(&mesh),
@@ -68,6 +68,7 @@ Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder fold
       parameters_(&parameters),
       optimizer_(&optimizer),
       about_(std::move(about)),
+      carried_(std::move(carried)),
       say_(std::move(say)),
       last_begin_(seconds_now()) {
   about_.layout = mesh.layout();
@@ -182,8 +183,9 @@ void Checkpointer::advance() {
     phase_ = Phase::whole;
     if (!is_root()) return;
     for (const std::string& text : records) manifest_.files.push_back(file_record_from_json(text));
-    whole_ = std::async(std::launch::async, [manifest = manifest_, folder = folder_, config = config_]() mutable {
-      write_whole_files(folder.being_written(manifest.step, manifest.id), manifest);
+    whole_ = std::async(std::launch::async, [manifest = manifest_, carried = carried_, folder = folder_,
+                                               config = config_]() mutable {
+      write_whole_files(folder.being_written(manifest.step, manifest.id), manifest, carried);
       folder.commit(manifest.step, manifest.id);
       try {
         folder.prune(config.keep_last, config.keep_every);

@@ -27,7 +27,7 @@ class Checkpointer {
   /// `about`: what every manifest of the run says (configuration, model, data). `say`: a line for the log, on rank 0.
   /// `parameters` and `optimizer` must outlive this.
   Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh, const ParameterSet& parameters,
-               const ShardedAdamW& optimizer, Manifest about, std::function<void(const std::string&)> say);
+               const ShardedAdamW& optimizer, Manifest about, CarriedFiles carried, std::function<void(const std::string&)> say);
   /// Waits for what is being written; it stays a leftover where ranks could not agree any more.
   ~Checkpointer();
 
@@ -55,6 +55,7 @@ class Checkpointer {
   const ParameterSet* parameters_;
   const ShardedAdamW* optimizer_;
   Manifest about_;
+  CarriedFiles carried_;
   std::function<void(const std::string&)> say_;
 
   Phase phase_ = Phase::idle;

@@ -32,7 +32,8 @@ OpenModel open_checkpoint(const fs::path& path, bool check) {
   auto source = std::make_unique<CheckpointSource>(path, check);
   const ModelConfig config = config_of(source->manifest(), path);
   check_tensors(*source, config);
-  const std::string tokenizer = source->manifest().tokenizer;
+  const std::string folder = (path / kTokenizerFolder).string();
+  const std::string tokenizer = source->manifest().tokenizer == "bytes" ? "bytes" : has_tokenizer(folder) ? folder : "";
   return {std::move(source), config, tokenizer, ""};
 }
 

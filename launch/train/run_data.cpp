@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
+#include "core/base/durable_file.h"
 #include "core/base/errors.h"
 #include "core/base/hash.h"
+#include "data/tokenizer/tokenizer_folder.h"
 #include "models/hf/export_tokenizer.h"
 #include "parallel/comm/texts.h"
 
@@ -117,16 +120,38 @@ std::string RunData::tokenizer() const {
   return "";
 }
 
+CarriedFiles RunData::tokenizer_files() const {
+  CarriedFiles files;
+  for (size_t s = 0; s < train_.sources() && files.empty(); ++s) {
+    if (!train_.source(s).file().meaning()) continue;
+    std::error_code ignored;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(tokenizer_folder(train_.source(s).file().prefix()), ignored))
+      if (entry.is_regular_file(ignored))
+        files[cat(kTokenizerFolder, "/", entry.path().filename().string())] = read_file(entry.path());
+  }
+  return files;
+}
+
 void RunData::check_tokenizer(const std::string& tokenizer) const {
   if (tokenizer.empty()) return;
+  const bool bytes = tokenizer == "bytes" || is_byte_tokenizer(tokenizer);
+  std::unique_ptr<Tokenizer> of_model;
   std::vector<std::string> problems;
   for (size_t s = 0; s < train_.sources(); ++s) {
     const TokenFile& file = train_.source(s).file();
     const auto& meaning = file.meaning();
-    if (!meaning || tokenizer == meaning->tokenizer || (meaning->tokenizer == "bytes" && is_byte_tokenizer(tokenizer)))
-      continue;
-    problems.push_back(cat(file.prefix(), ": its tokens were made with the tokenizer ", meaning->tokenizer,
-                           ", the model's is ", tokenizer, "; prepare the text with the model's"));
+    if (!meaning || (bytes && meaning->tokenizer == "bytes")) continue;
+    std::string why = cat("the model's is ", tokenizer);
+    if (!bytes && meaning->tokenizer != "bytes") try {
+        if (!of_model) of_model = make_tokenizer(tokenizer, "none");
+        if (of_model->name() == meaning->tokenizer || same_texts(*of_model, *tokenizer_of(file.prefix(), meaning->tokenizer)))
+          continue;
+      } catch (const UserError& unreadable) {
+        why = cat("which cannot be compared with the model's: ", unreadable.what());
+      }
+    problems.push_back(cat(file.prefix(), ": its tokens were made with the tokenizer ", meaning->tokenizer, ", ", why,
+                           "; prepare the text with the model's"));
   }
   if (!problems.empty()) throw UserError(std::move(problems));
 }

@@ -8,6 +8,7 @@
 
 #include "data/sampler/blended_dataset.h"
 #include "launch/run_config.h"
+#include "parallel/checkpoint/checkpoint.h"
 #include "parallel/comm/communicator.h"
 
 namespace pscale {
@@ -28,7 +29,10 @@ class RunData {
   std::map<std::string, std::string> fingerprints() const;
   /// The tokenizer of the first training files that say theirs; empty where none does.
   std::string tokenizer() const;
-  /// Throws UserError for training files whose ids mean other words than those of a model made with `tokenizer`.
+  /// The files of that tokenizer, for checkpoints to carry; empty where it has none or they are gone.
+  CarriedFiles tokenizer_files() const;
+  /// Throws UserError for training files whose ids mean other words than those of a model made with `tokenizer`: "bytes",
+  /// the folder of its files, or empty where it is not known.
   void check_tokenizer(const std::string& tokenizer) const;
   /// A line for the log about each source, for a run of so many samples.
   std::vector<std::string> summary(uint64_t samples) const;

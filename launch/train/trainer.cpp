@@ -107,10 +107,12 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   }
   device.allocator().reset_peaks();
 
+  CarriedFiles carried;  // rank 0 writes them
   std::vector<std::string> failure;
   if (world.rank() == 0) {
     try {
       open_log(resumed);
+      carried = tokenizer_files();
     } catch (const UserError& e) {
       failure = e.problems();
     } catch (const std::exception& e) {
@@ -120,18 +122,26 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   failure = gather_problems(world, failure, kReport);
   if (!failure.empty()) throw UserError(std::move(failure));
   checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(),
-                        about(config, data_), [this](const std::string& text) { say(text); });
+                        about(config, data_), std::move(carried), [this](const std::string& text) { say(text); });
+}
+
+CarriedFiles Trainer::tokenizer_files() {
+  CarriedFiles files = data_.tokenizer_files();
+  if (files.empty() && !data_.tokenizer().empty() && data_.tokenizer() != "bytes")
+    say(cat("warning: the files of the tokenizer ", data_.tokenizer(),
+            " are not beside the training data: checkpoints of this run will not hold them"));
+  return files;
 }
 
 void Trainer::start() {
   const auto seed = static_cast<uint64_t>(config_->run.seed);
   const std::string& from = config_->train.init_from;
   if (from.empty()) return training_.initialize(seed);
-  // One rank checks the hashes of a checkpoint for all.
+  // One rank checks the hashes of a checkpoint, and the tokenizers, for all.
   std::vector<std::string> problems;
   try {
     const OpenModel base = open_model(from, mesh_->rank() == 0);
-    data_.check_tokenizer(base.tokenizer);
+    if (mesh_->rank() == 0) data_.check_tokenizer(base.tokenizer);
     ConvertedSource source(*base.tensors, config_->model, seed, DType::float32);
     std::vector<StateTensor> weights = held_state(training_.parameters(), training_.optimizer());
     std::erase_if(weights, [](const StateTensor& s) { return s.kind != StateKind::weight; });

@@ -29,6 +29,7 @@ class Trainer {
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
   void validate();
   void start();
+  CarriedFiles tokenizer_files();
   void open_log(const std::optional<Resumed>& resumed);
   void say(const std::string& text);
 

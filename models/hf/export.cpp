@@ -176,6 +176,7 @@ Json special_ids(const ExportOptions& options) {
     for (const char* key : {"eos_token_id", "pad_token_id"}) ids[key] = kByteEndOfDocument;
     return ids;
   }
+  if (options.end_of_document) ids["eos_token_id"] = *options.end_of_document;
   const fs::path config = fs::path(options.like) / "config.json";
   if (options.like.empty() || !fs::is_regular_file(config)) return ids;
   const Json json = Json::parse(read_file(config), nullptr, false);

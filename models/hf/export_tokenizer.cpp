@@ -1,5 +1,6 @@
 #include "models/hf/export_tokenizer.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +18,7 @@ constexpr const char* kEnd = "<|endoftext|>";
 constexpr const char* kFiles[] = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt",     "tokenizer.model",       "chat_template.jinja"};
+constexpr const char* kRankFile = ".tiktoken";  // its ending
 
 /// UTF-8 of a character below 0x800.
 std::string utf8(int code) {
@@ -34,14 +36,25 @@ std::string symbol_of(int byte) {
   return utf8(code);
 }
 
-}  // namespace
-
-namespace {
 Json byte_vocabulary() {
   Json vocabulary;
   for (int byte = 0; byte < 256; ++byte) vocabulary[symbol_of(byte)] = byte;
   return vocabulary;
 }
+
+/// The names of a tokenizer's files in a folder.
+std::vector<std::string> tokenizer_files_in(const std::string& folder) {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool known = std::find(std::begin(kFiles), std::end(kFiles), name) != std::end(kFiles);
+    if ((known || name.ends_with(kRankFile)) && entry.is_regular_file(ignored)) found.push_back(name);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 }  // namespace
 
 bool is_byte_tokenizer(const std::string& folder) {
@@ -96,17 +109,24 @@ void write_byte_tokenizer(const std::string& folder) {
 }
 
 bool has_tokenizer(const std::string& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "vocab.json"})
-    if (fs::is_regular_file(fs::path(folder) / name)) return true;
-  return false;
+  const auto files = tokenizer_files_in(folder);
+  return std::any_of(files.begin(), files.end(), [](const std::string& name) {
+    return name == "tokenizer.json" || name == "tokenizer.model" || name == "vocab.json" || name.ends_with(kRankFile);
+  });
+}
+
+bool normalizes_to_nfc(const std::string& folder) {
+  const fs::path file = fs::path(folder) / "tokenizer.json";
+  if (!fs::exists(file)) return false;
+  const Json json = Json::parse(read_file(file), nullptr, false);
+  return json.is_object() && json.contains("normalizer") && json["normalizer"].dump().find("\"NFC\"") != std::string::npos;
 }
 
 void copy_tokenizer(const std::string& from, const std::string& to) {
   if (!has_tokenizer(from))
-    throw UserError(cat(from, ": holds no tokenizer (tokenizer.json, tokenizer.model or vocab.json)"));
-  for (const char* name : kFiles)
-    if (fs::is_regular_file(fs::path(from) / name))
-      write_file_durably(fs::path(to) / name, read_file(fs::path(from) / name));
+    throw UserError(cat(from, ": holds no tokenizer (tokenizer.json, tokenizer.model, vocab.json or one of .tiktoken)"));
+  for (const std::string& name : tokenizer_files_in(from))
+    write_file_durably(fs::path(to) / name, read_file(fs::path(from) / name));
 }
 
 }  // namespace pscale

@@ -20,5 +20,7 @@ bool is_byte_tokenizer(const std::string& folder);
 void copy_tokenizer(const std::string& from, const std::string& to);
 /// Whether a folder has a tokenizer's files.
 bool has_tokenizer(const std::string& folder);
+/// Whether the tokenizer of a folder brings texts into normal form C.
+bool normalizes_to_nfc(const std::string& folder);
 
 }  // namespace pscale

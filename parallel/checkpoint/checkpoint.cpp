@@ -36,7 +36,7 @@ void write_kind(Hdf5File& file, const Manifest& manifest, StateKind kind, const 
 
 }  // namespace
 
-void write_whole_files(const fs::path& folder, Manifest& manifest) {
+void write_whole_files(const fs::path& folder, Manifest& manifest, const CarriedFiles& carried) {
   const Manifest shards = manifest;
   const auto write = [&](const char* name, auto&& fill) {
     Hdf5File file(folder / name, Hdf5File::Mode::create);
@@ -51,6 +51,11 @@ void write_whole_files(const fs::path& folder, Manifest& manifest) {
   for (const char* name : {"model.h5", "optimizer.h5"}) {
     sync_file(folder / name);
     manifest.files.push_back(record_of(folder, name));
+  }
+  for (const auto& [path, content] : carried) {
+    make_folder_durably((folder / path).parent_path());
+    write_file_durably(folder / path, content);
+    manifest.files.push_back(record_of(folder, path));
   }
   sync_folder(folder / "shards");
   write_file_durably(folder / kManifestName, to_json(manifest));

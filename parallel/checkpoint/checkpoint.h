@@ -4,6 +4,7 @@
 //   step_00000100/model.h5                 every weight as one whole tensor under its Hugging Face name
 //   step_00000100/optimizer.h5             exp_avg/NAME, exp_avg_sq/NAME: Adam's moments, likewise
 //   step_00000100/shards/rank_00003.ID.h5  the data; the two files above are virtual datasets over these
+//   step_00000100/tokenizer/...            the files of the tokenizer of the training data, where it has any
 //
 // Nothing here is collective or knows of a mesh: a rank is told what to read.
 #pragma once
@@ -17,9 +18,14 @@ namespace pscale {
 /// The shard of a rank, relative to the checkpoint's folder.
 std::string shard_path(int64_t rank, const std::string& id);
 
-/// Writes model.h5 and optimizer.h5 over the shards in `manifest.files`, and then the manifest, to which it adds both.
-/// All is on the disk when it returns. Throws UserError naming the file where that fails.
-void write_whole_files(const std::filesystem::path& folder, Manifest& manifest);
+/// Small files that go with the weights: path in the checkpoint's folder -> content.
+using CarriedFiles = std::map<std::string, std::string>;
+/// The folder of the tokenizer's files, relative to the checkpoint's.
+inline constexpr const char* kTokenizerFolder = "tokenizer";
+
+/// Writes model.h5 and optimizer.h5 over the shards in `manifest.files`, `carried`, and then the manifest, to which it
+/// adds them. All is on the disk when it returns. Throws UserError naming the file where that fails.
+void write_whole_files(const std::filesystem::path& folder, Manifest& manifest, const CarriedFiles& carried = {});
 
 class Checkpoint {
  public:

@@ -44,7 +44,7 @@ class ShardReader {
   int file_ = -1;
 };
 
-/// The record of a file without datasets of its own (model.h5, optimizer.h5): all of it is structure.
+/// The record of a file without datasets of its own (model.h5, optimizer.h5, those of a tokenizer): all of it is structure.
 FileRecord record_of(const std::filesystem::path& folder, const std::string& path);
 
 }  // namespace pscale
