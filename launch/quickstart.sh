@@ -12,13 +12,14 @@ cmake --preset release -DPSCALE_TESTS=OFF --log-level=WARNING
 cmake --build --preset release --parallel "$(nproc)"
 source launch/env.sh
 
-if [[ ! -e datasets/python_stdlib.idx ]]; then
+tokenizer=configs/tokenizers/python_8k
+if ! cmp -s $tokenizer/tokenizer.json datasets/python_stdlib.tokenizer/tokenizer.json; then
   library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
   # The folders of installed packages lie inside it on some systems.
   mapfile -t inputs < <(find -L "$library" -mindepth 1 -maxdepth 1 ! -name '*-packages' ! -name __pycache__ \
     \( -type d -o -name '*.py' \) | LC_ALL=C sort)
   mkdir -p datasets
-  pscale_data prepare --tokenizer bytes --suffix .py --out datasets/python_stdlib "${inputs[@]}"
+  pscale_data prepare --tokenizer $tokenizer --suffix .py --skip-bad --out datasets/python_stdlib "${inputs[@]}"
 fi
 
 tell() {

@@ -41,7 +41,7 @@ def clone():
             shutil.copytree(SOURCE / part, folder / part)
         (folder / "datasets").mkdir()
         text = sorted((SOURCE / "tests").rglob("*_test.py"))
-        subprocess.run([BIN / "pscale_data", "prepare", "--tokenizer", "bytes", "--out",
+        subprocess.run([BIN / "pscale_data", "prepare", "--tokenizer", SOURCE / "configs/tokenizers/python_8k", "--out",
                         folder / "datasets/python_stdlib", *text], check=True, capture_output=True)
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
         if user():
