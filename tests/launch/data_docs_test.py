@@ -20,11 +20,11 @@ ARCHIVE = "https://softwareheritage.s3.amazonaws.com"
 
 
 def commands():
-    """Title of a section and shell commands, in the order of the page; those that use pscale_data prepare, merge, inspect."""
+    """Title of a section and shell commands, in the order of the page; those that use pscale_data."""
     section, blocks = None, []
     for title, block in re.findall(r"^## (.*?)$|^```bash\n(.*?)^```$", (SOURCE / "docs/data.md").read_text(), re.M | re.S):
         section = title or section
-        if block and re.search("pscale_data (prepare|merge|inspect)", block):
+        if block and re.search("pscale_data (prepare|merge|inspect|encode)", block):
             blocks.append((section, block))
     return blocks
 
@@ -92,7 +92,7 @@ def texts_of(prefix):
 
 
 def test_every_command_is_tested():
-    assert len(commands()) == 7
+    assert len(commands()) == 8
 
 
 def test_python_sources(corpora):
@@ -136,3 +136,9 @@ def test_stack_edu(corpora):
     said = run(find("stack-edu")).stdout
     assert texts_of(folder / "tokens/stack_edu") == ["print(1)\n", "print(2)\n"]
     assert "1 empty documents" in said
+
+
+def test_encode_and_decode_undo_each_other():
+    done = subprocess.run(["bash", "-c", find("encode", "decode")], cwd=SOURCE, capture_output=True, text=True,
+                          env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "def f(x):\n", "")
