@@ -32,7 +32,6 @@ class Encoder {
  public:
   Encoder(const Tokenizer& tokenizer, const PrepareOptions& options, TokenFileWriter& writer, PrepareProgress& progress)
       : tokenizer_(tokenizer),
-        // Who may be given a text byte by byte takes any bytes.
         needs_utf8_(tokenizer.needs_utf8()),
         skip_bad_(options.skip_bad),
         field_(field_path(options.field)),

@@ -91,7 +91,8 @@ int convert(const std::vector<std::string>& arguments) {
   how.like = model.like;
   how.tokenizer = given->has("tokenizer") ? given->get<std::string>("tokenizer") : model.tokenizer;
 
-  if (how.like.empty()) how.end_of_document = end_of_document(how.tokenizer, model.config);
+  const bool other_tokenizer = given->has("tokenizer") || how.like.empty();
+  if (other_tokenizer) how.end_of_document = end_of_document(how.tokenizer, model.config);
   if (how.tokenizer.empty())
     std::cout << "note: the model's tokenizer is not known; --tokenizer FOLDER adds its files\n";
 
@@ -103,7 +104,7 @@ int convert(const std::vector<std::string>& arguments) {
     source = &converted.emplace(*model.tensors, target.config, target.seed, type_of_new(*model.tensors));
   }
 
-  if (!how.tokenizer.empty() && how.like.empty() && !normalizes_to_nfc(how.tokenizer) &&
+  if (!how.tokenizer.empty() && other_tokenizer && !normalizes_to_nfc(how.tokenizer) &&
       export_family(target.config) == ExportFamily::qwen2)
     std::cout
         << "warning: transformers 5 normalizes the text of every Qwen2 model to NFC: text in decomposed form gets "

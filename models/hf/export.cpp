@@ -176,12 +176,11 @@ Json special_ids(const ExportOptions& options) {
     for (const char* key : {"eos_token_id", "pad_token_id"}) ids[key] = kByteEndOfDocument;
     return ids;
   }
-  if (options.end_of_document) ids["eos_token_id"] = *options.end_of_document;
   const fs::path config = fs::path(options.like) / "config.json";
-  if (options.like.empty() || !fs::is_regular_file(config)) return ids;
-  const Json json = Json::parse(read_file(config), nullptr, false);
+  const Json json = options.like.empty() || !fs::is_regular_file(config) ? Json() : Json::parse(read_file(config), nullptr, false);
   for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})
     if (json.is_object() && json.contains(key) && !json[key].is_null()) ids[key] = json[key];
+  if (options.end_of_document) ids["eos_token_id"] = *options.end_of_document;
   return ids;
 }
 

@@ -13,7 +13,7 @@ namespace pscale {
 struct ExportOptions {
   std::optional<DType> dtype;  ///< float32 or bfloat16, rounded to nearest even; absent: each tensor as it is stored
   std::string tokenizer;       ///< "bytes", or a folder whose tokenizer files are copied; empty: none
-  std::optional<int32_t> end_of_document;  ///< of a tokenizer in files, where `like` does not tell
+  std::optional<int32_t> end_of_document;  ///< of a tokenizer in files; absent: what `like` says
   /// A model folder whose generation_config.json and ids of special tokens are kept; empty: none.
   std::string like;
   int64_t max_shard_bytes = 5'000'000'000;  ///< of tensors in one file; a larger tensor has a file of its own
