@@ -67,6 +67,15 @@ bool has_suffix(const std::string& path, const std::vector<std::string>& suffixe
   });
 }
 
+/// Whether a path is one that prepare or training writes beside token files. `output`: PREFIX and a dot, or empty.
+bool is_output(const std::string& path, const std::string& output) {
+  if (output.empty() || !path.starts_with(output)) return false;
+  const std::string_view rest = std::string_view(path).substr(output.size());
+  for (const std::string_view kind : {"bin", "idx", "meta.json", "tokenizer", "cache"})
+    if (rest == kind || rest == std::string(kind) + ".partial") return true;
+  return false;
+}
+
 /// The paths that a pattern of the shell finds, in order; none where it is no pattern or finds nothing.
 std::vector<std::string> matches(const std::string& pattern) {
   std::vector<std::string> paths;
@@ -112,6 +121,16 @@ class Finder {
   }
 
  private:
+  /// How the paths of the output's files begin in a folder; empty where they do not lie in it.
+  std::string output_below(const std::string& folder) const {
+    if (selection_.output.empty()) return {};
+    std::error_code ignored;
+    const fs::path below =
+        fs::weakly_canonical(selection_.output, ignored).lexically_relative(fs::weakly_canonical(folder, ignored));
+    if (below.empty() || *below.begin() == "..") return {};
+    return (fs::path(folder) / below).native() + ".";
+  }
+
   void standard_input() {
     const auto is_input = [](const TextFile& file) { return file.standard_input; };
     if (std::any_of(found_.files.begin(), found_.files.end(), is_input)) return;
@@ -126,9 +145,10 @@ class Finder {
   void folder(const std::string& input) {
     std::vector<std::string> paths;
     std::error_code error;
+    const std::string output = output_below(input);
     fs::recursive_directory_iterator entry(input, error);
     for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
-      if (entry->path().filename().native().starts_with('.')) {
+      if (entry->path().filename().native().starts_with('.') || is_output(entry->path().native(), output)) {
         entry.disable_recursion_pending();
         continue;
       }

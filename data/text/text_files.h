@@ -33,6 +33,7 @@ struct TextFiles {
 struct TextSelection {
   std::vector<std::string> suffixes;  ///< of the files to take from folders; empty: all
   enum class Format { by_name, text, lines } format = Format::by_name;
+  std::string output;  ///< PREFIX of the token files to be made; below folders, they are no text
 };
 
 /// Files, folders and patterns -> files, the same list on every machine: inputs in the order given, the files below a

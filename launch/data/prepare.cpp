@@ -111,7 +111,7 @@ int prepare_files(const std::vector<std::string>& arguments) {
   wanted.append_eod = given->get<bool>("append-eod") && end != "none";
   const Part part = read_part(given->get<std::string>("part"));
   const TextSelection selection = {given->get<std::vector<std::string>>("suffix"),
-                                   read_format(given->get<std::string>("format"))};
+                                   read_format(given->get<std::string>("format")), wanted.prefix};
   const auto tokenizer = make_tokenizer(given->get<std::string>("tokenizer"), end);
   TextFiles text = find_text_files(given->words, selection);
   if (part.of > 1) text = part_of(text, part.number, part.of);

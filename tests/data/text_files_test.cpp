@@ -43,6 +43,17 @@ TEST_F(TextFilesTest, HiddenBinaryEmptyAndOtherSuffixesAreLeftOut) {
   EXPECT_EQ(found.empty, 1);
 }
 
+TEST_F(TextFilesTest, WhatIsBeingMadeIsNoText) {
+  for (const char* name : {"in/a.txt", "in/out/x.txt", "in/out/x.meta.json", "in/out/x.idx.partial", "in/out/x.tokenizer/tokenizer.json", "in/out/xy.txt"})
+    put(name, name);
+  TextSelection selection;
+  selection.output = path("in/out/x");
+  EXPECT_EQ(names(find_text_files({path("in")}, selection)), (std::vector<std::string>{"in/a.txt", "in/out/x.txt", "in/out/xy.txt"}));
+  EXPECT_EQ(names(find_text_files({path("in/out")}, selection)), (std::vector<std::string>{"in/out/x.txt", "in/out/xy.txt"}));
+  selection.output = path("elsewhere/x");
+  EXPECT_EQ(find_text_files({path("in")}, selection).files.size(), 6u);
+}
+
 TEST_F(TextFilesTest, NamedFilesAreTakenAsTheyAreAndInTheirOrder) {
   put("z.bin", std::string("\0z", 2));
   put(".hidden", "h");
