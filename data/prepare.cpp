@@ -17,9 +17,9 @@ namespace {
 
 constexpr size_t kProblems = 5;  // that are kept to be shown
 
-TokenMeaning meaning_of(const Tokenizer& tokenizer, bool append_eod) {
-  TokenMeaning meaning{tokenizer.name(), tokenizer.vocab_size(), {}};
-  if (!append_eod) return meaning;
+TokenMeaning meaning_of(const Tokenizer& tokenizer, const PrepareOptions& options) {
+  TokenMeaning meaning{tokenizer.name(), tokenizer.vocab_size(), {}, options.part};
+  if (!options.append_eod) return meaning;
   meaning.end_of_document = tokenizer.end_of_document();
   if (!meaning.end_of_document)
     throw UserError("the files of the tokenizer do not tell which token ends a document: name it with "
@@ -124,7 +124,7 @@ class Encoder {
 PrepareProgress prepare_tokens(const TextFiles& text, const Tokenizer& tokenizer, const PrepareOptions& options,
                                const std::function<void(const PrepareProgress&)>& report) {
   PrepareProgress progress;
-  TokenFileWriter writer(options.prefix, meaning_of(tokenizer, options.append_eod));
+  TokenFileWriter writer(options.prefix, meaning_of(tokenizer, options));
   TokenizerFolder folder(options.prefix, tokenizer);
   Encoder encoder(tokenizer, options, writer, progress);
   CorpusReading reading;
@@ -135,6 +135,9 @@ PrepareProgress prepare_tokens(const TextFiles& text, const Tokenizer& tokenizer
     encoder.take(batch);
     report(progress);
   }
+  if (writer.documents() == 0 && options.part.empty())
+    throw UserError(cat("no documents: the inputs hold no text (left out: ", progress.empty, " empty and ", progress.bad,
+                        " bad documents); ", options.prefix, " stays as it was"));
   writer.finish([&] { folder.publish(); });
   return progress;
 }

@@ -16,6 +16,7 @@ struct PrepareOptions {
   bool append_eod = true;     ///< behind each document
   std::string field = "text"; ///< of the lines of JSONL files
   bool skip_bad = false;      ///< documents that are no text, instead of ending with an error
+  std::string part;           ///< "2/4" where this is one of several preparations; empty: all of it
 };
 
 struct PrepareProgress {

@@ -15,9 +15,11 @@ constexpr int kShareBits = 62;
 
 Blend::Blend(std::span<const double> weights) : weights_(weights.begin(), weights.end()), leaves_(weights.size()) {
   PSCALE_CHECK(!weights.empty(), "a blend of nothing");
+  const double most = *std::max_element(weights_.begin(), weights_.end());
   double sum = 0;
-  for (const double weight : weights) {
-    PSCALE_CHECK(weight > 0 && std::isfinite(weight), weight);
+  for (double& weight : weights_) {
+    PSCALE_CHECK(weight >= most * kLeastShare && std::isfinite(weight), weight, " of ", most);
+    weight /= most;
     sum += weight;
   }
   for (double& weight : weights_) weight /= sum;

@@ -16,7 +16,9 @@ namespace pscale {
 
 class Blend {
  public:
-  /// One number above 0 for each source; only their ratios matter, kept to 2^-62.
+  /// The least weight of a source, as a part of the largest.
+  static constexpr double kLeastShare = 1e-12;
+  /// One number above 0 for each source, none smaller than kLeastShare of another; only their ratios matter.
   explicit Blend(std::span<const double> weights);
 
   struct Place {

@@ -1,5 +1,6 @@
 #include "data/sampler/blended_dataset.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -34,6 +35,10 @@ BlendedDataset::BlendedDataset(const WeightedPaths& sources, int64_t length, uin
       problems.insert(problems.end(), e.problems().begin(), e.problems().end());
     }
   }
+  const double most = weights.empty() ? 0 : *std::max_element(weights.begin(), weights.end());
+  for (size_t s = 0; s < weights.size() && problems.empty(); ++s)
+    if (weights[s] < most * Blend::kLeastShare)
+      problems.push_back(cat(sources[s].path, ": its weight ", weights[s], " is nothing beside ", most, "; leave it out"));
   if (!problems.empty()) throw UserError(std::move(problems));
   blend_ = std::make_unique<Blend>(weights);
 }

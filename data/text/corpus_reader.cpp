@@ -136,7 +136,7 @@ class CorpusReader::Gatherer {
         if (!take(end, false)) return false;
       } else if (text.size() > reading_.longest) {
         CorpusPiece bad{file_, line_, {}, begins, true, {}};
-        bad.problem = cat("no place to cut the text within ", reading_.longest >> 20, " MiB: is it text?");
+        bad.problem = cat("a document that the tokenizer cannot cut, of more than ", reading_.longest >> 20, " MiB; give it as several");
         return add(std::move(bad));
       } else {
         tried = 2 * text.size();

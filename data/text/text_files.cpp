@@ -153,6 +153,7 @@ class Finder {
         continue;
       }
       std::error_code ignored;  // a dangling link is no file
+      if (entry->is_symlink(ignored) && entry->is_directory(ignored)) ++found_.links;
       if (entry->is_regular_file(ignored) && has_suffix(entry->path().native(), selection_.suffixes))
         paths.push_back(entry->path().native());
     }
@@ -166,7 +167,10 @@ class Finder {
       struct stat status {};
       if (::stat(path.c_str(), &status) != 0)
         throw UserError(cat(path, ": cannot read: ", std::strerror(errno)));
-      if (!seen_.insert({status.st_dev, status.st_ino}).second) return;
+      if (!seen_.insert({status.st_dev, status.st_ino}).second) {
+        ++found_.again;
+        return;
+      }
       TextFile file;
       file.path = path;
       file.bytes = status.st_size;

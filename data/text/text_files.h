@@ -28,6 +28,7 @@ struct TextFiles {
   std::vector<TextFile> files;    ///< in the order of the corpus
   int64_t bytes = 0;              ///< of all files; negative where nobody knows (standard input)
   int64_t binary = 0, empty = 0;  ///< files that were left out
+  int64_t links = 0, again = 0;   ///< links to folders, and files reached before, that were left out
 };
 
 struct TextSelection {

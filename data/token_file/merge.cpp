@@ -1,5 +1,6 @@
 #include "data/token_file/merge.h"
 
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 
@@ -36,6 +37,25 @@ TokenMeaning common_meaning(const std::vector<TokenFile>& parts) {
   return *parts[0].meaning();
 }
 
+/// Parts of a corpus make sense together: 1/N to N/N, one after the other.
+void check_complete(const std::vector<TokenFile>& parts) {
+  std::string expected;  // the next part of a corpus that has begun
+  for (const TokenFile& file : parts) {
+    const std::string& part = file.meaning()->part;
+    const std::string wanted = expected;
+    expected.clear();
+    int number = 0, of = 0;
+    if (!part.empty() && std::sscanf(part.c_str(), "%d/%d", &number, &of) == 2 && number < of)
+      expected = cat(number + 1, "/", of);
+    if (wanted.empty() ? number <= 1 : part == wanted) continue;
+    throw UserError(cat(file.prefix(), ": is ", part.empty() ? "no part" : cat("part ", part), ", but here ",
+                        wanted.empty() ? "a first part" : cat("part ", wanted),
+                        " is due; name all parts of a corpus once, in their order"));
+  }
+  if (!expected.empty())
+    throw UserError(cat(parts.back().prefix(), ": part ", expected, " must follow it; name all parts of a corpus"));
+}
+
 /// The tokenizer that lies beside one of the parts.
 std::unique_ptr<Tokenizer> common_tokenizer(const std::vector<TokenFile>& parts, const std::string& name) {
   std::error_code ignored;
@@ -58,7 +78,9 @@ MergedFiles merge_token_files(const std::string& prefix, const std::vector<std::
       problems.insert(problems.end(), wrong.problems().begin(), wrong.problems().end());
     }
   if (!problems.empty()) throw UserError(std::move(problems));
-  const TokenMeaning meaning = common_meaning(files);
+  TokenMeaning meaning = common_meaning(files);
+  check_complete(files);
+  meaning.part.clear();
   const auto tokenizer = common_tokenizer(files, meaning.tokenizer);
   int64_t done = 0, all = 0;
   for (const TokenFile& file : files) all += static_cast<int64_t>(file.token_bytes().size());

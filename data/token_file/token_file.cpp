@@ -138,6 +138,7 @@ void TokenFile::read_meaning() {
                             meaning.vocab_size, "; prepare it again"));
       meaning.end_of_document = static_cast<int32_t>(end);
     }
+    meaning.part = json.value("part", "");
     documents = number("documents");
     tokens = number("tokens");
   } catch (const nlohmann::json::exception& malformed) {

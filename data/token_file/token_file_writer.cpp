@@ -146,6 +146,7 @@ void TokenFileWriter::write_meaning() {
                                  {"documents", documents()},
                                  {"tokens", tokens_}};
   if (meaning_.end_of_document) json["end_of_document"] = *meaning_.end_of_document;
+  if (!meaning_.part.empty()) json["part"] = meaning_.part;
   const std::string text = json.dump(2) + "\n";
   meta_.write(text.data(), text.size());
 }

@@ -15,7 +15,7 @@
 // A document is one sequence or, where it is too long for int32, several.
 //
 // PREFIX.meta.json is ours: {tokenizer, vocab_size, end_of_document (null where none was written), documents,
-// tokens}.
+// tokens}, and part ("2/4") where it is one of several.
 #pragma once
 
 #include <bit>
@@ -46,6 +46,7 @@ struct TokenMeaning {
   std::string tokenizer;
   int64_t vocab_size = 0;
   std::optional<int32_t> end_of_document;  ///< absent where documents do not end with one
+  std::string part;                        ///< "2/4": the second of four parts of a corpus; empty: all of it
 };
 
 inline std::string bin_path(const std::string& prefix) { return prefix + ".bin"; }

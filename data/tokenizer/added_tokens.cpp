@@ -8,14 +8,6 @@
 namespace pscale {
 namespace {
 
-/// The byte where the character before `end` begins.
-size_t character_before(std::string_view text, size_t end) {
-  do {
-    --end;
-  } while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80);
-  return end;
-}
-
 bool ends_with_word(std::string_view text, size_t end) {
   if (end == 0) return false;
   size_t at = character_before(text, end);
@@ -61,9 +53,17 @@ void AddedTokenFinder::add(const std::string& content, AddedToken token) {
     }
   }
   starts_[static_cast<unsigned char>(content[0])] = true;
+  longest_ = std::max(longest_, content.size());
   if (nodes_[node].token >= 0) return;
   nodes_[node].token = static_cast<int32_t>(tokens_.size());
   tokens_.push_back(std::move(token));
+}
+
+const AddedTokenFinder::Node* AddedTokenFinder::follow(uint32_t node, char c) const {
+  const auto& next = nodes_[node].next;
+  const auto byte = static_cast<unsigned char>(c);
+  const auto found = std::lower_bound(next.begin(), next.end(), std::pair{byte, uint32_t{0}});
+  return found != next.end() && found->first == byte ? &nodes_[found->second] : nullptr;
 }
 
 void AddedTokenFinder::split(std::string_view from, const std::function<void(std::string_view)>& text,
@@ -78,13 +78,11 @@ void AddedTokenFinder::split(std::string_view from, const std::function<void(std
     int32_t longest = -1;
     size_t stop = at;
     for (size_t k = at; k < from.size(); ++k) {
-      const auto& next = nodes_[node].next;
-      const auto byte = static_cast<unsigned char>(from[k]);
-      const auto found = std::lower_bound(next.begin(), next.end(), std::pair{byte, uint32_t{0}});
-      if (found == next.end() || found->first != byte) break;
-      node = found->second;
-      if (nodes_[node].token < 0) continue;
-      longest = nodes_[node].token;
+      const Node* next = follow(node, from[k]);
+      if (!next) break;
+      node = static_cast<uint32_t>(next - nodes_.data());
+      if (next->token < 0) continue;
+      longest = next->token;
       stop = k + 1;
     }
     if (longest < 0) {
@@ -104,12 +102,20 @@ void AddedTokenFinder::split(std::string_view from, const std::function<void(std
   if (done < from.size()) text(from.substr(done));
 }
 
-bool AddedTokenFinder::touches_line_breaks() const {
-  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
-  return std::any_of(tokens_.begin(), tokens_.end(), [&](const AddedToken& token) {
-    return token.content.find('\n') != std::string::npos || (token.rstrip && plain(token.content.back())) ||
-           (token.lstrip && plain(token.content.front()));
-  });
+bool AddedTokenFinder::spans(std::string_view text, size_t cut) const {
+  for (size_t at = cut - std::min(cut, longest_); at <= cut && at < text.size(); ++at) {
+    if (!starts_[static_cast<unsigned char>(text[at])]) continue;
+    uint32_t node = 0;
+    for (size_t k = at; k < text.size(); ++k) {
+      const Node* next = follow(node, text[k]);
+      if (!next) break;
+      node = static_cast<uint32_t>(next - nodes_.data());
+      if (next->token < 0) continue;
+      const AddedToken& token = tokens_[static_cast<size_t>(next->token)];
+      if ((at < cut && k + 1 > cut) || (k + 1 == cut && token.rstrip) || (at == cut && token.lstrip)) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace pscale

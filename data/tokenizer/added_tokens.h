@@ -30,17 +30,22 @@ class AddedTokenFinder {
   void split(std::string_view from, const std::function<void(std::string_view)>& text,
              const std::function<void(int32_t)>& token) const;
 
-  /// Whether a line break between a letter or digit and a letter can be part of a token or of the blanks it takes.
-  bool touches_line_breaks() const;
+  /// Whether a token that lies across byte `cut` of `text`, or takes blanks from the other side of it, may be there.
+  bool spans(std::string_view text, size_t cut) const;
+  /// Bytes of the longest content.
+  size_t longest() const { return longest_; }
 
  private:
   struct Node {
     std::vector<std::pair<unsigned char, uint32_t>> next;  // by byte
     int32_t token = -1;                                    // index into tokens_
   };
+  const Node* follow(uint32_t node, char c) const;  // null where nothing goes on with that byte
+
   std::vector<Node> nodes_{1};
   std::vector<AddedToken> tokens_;
   bool starts_[256] = {};
+  size_t longest_ = 0;
 };
 
 }  // namespace pscale

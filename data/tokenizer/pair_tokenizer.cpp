@@ -1,5 +1,6 @@
 #include "data/tokenizer/pair_tokenizer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/errors.h"
@@ -95,12 +96,20 @@ class PairTokenizer::Lease {
   std::unique_ptr<Scratch> scratch_;
 };
 
-PairTokenizer::PairTokenizer(PairTokenizerParts parts)
-    : parts_(std::move(parts)),
-      cuts_(!parts_.raw_tokens.touches_line_breaks() && !parts_.normalized_tokens.touches_line_breaks()) {}
+PairTokenizer::PairTokenizer(PairTokenizerParts parts) : parts_(std::move(parts)) {}
 PairTokenizer::~PairTokenizer() = default;
 
-size_t PairTokenizer::safe_cut(std::string_view text) const { return cuts_ ? parts_.words.safe_cut(text) : 0; }
+size_t PairTokenizer::safe_cut(std::string_view text) const {
+  const size_t longest = parts_.normalized_tokens.longest();
+  std::string ignored;
+  for (size_t cut = text.size(); (cut = parts_.words.safe_cut(text, cut)) > 0;) {
+    if (parts_.raw_tokens.spans(text, cut) || parts_.normalized_tokens.spans(text, cut)) continue;
+    // Tokens that are sought in the normalized text can be seen in the text itself where it is normal already.
+    const size_t from = cut - std::min(cut, longest);
+    if (longest == 0 || !parts_.nfc || !normalize_nfc(text.substr(from, 2 * longest), ignored)) return cut;
+  }
+  return 0;
+}
 
 void PairTokenizer::encode(std::string_view text, std::vector<int32_t>& out) const {
   const size_t invalid = find_invalid_utf8(text);

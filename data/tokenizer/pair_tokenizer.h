@@ -50,7 +50,6 @@ class PairTokenizer : public Tokenizer {
   void encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& out) const;
 
   PairTokenizerParts parts_;
-  bool cuts_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Scratch>> free_;  // of no thread at the moment
 };

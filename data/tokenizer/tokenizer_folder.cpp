@@ -28,6 +28,7 @@ TokenizerFolder::TokenizerFolder(const std::string& prefix, const Tokenizer& tok
 }
 
 TokenizerFolder::~TokenizerFolder() {
+  if (published_) return;  // by now the folder may be another program's
   std::error_code ignored;
   fs::remove_all(partial_, ignored);
 }
@@ -37,6 +38,7 @@ void TokenizerFolder::publish() {
   fs::remove_all(folder_, error);
   if (error) throw UserError(cat(folder_, ": cannot be replaced: ", error.message()));
   if (any_) rename_durably(partial_, folder_);
+  published_ = true;
 }
 
 std::unique_ptr<Tokenizer> tokenizer_of(const std::string& prefix, const std::string& name) {

@@ -25,7 +25,7 @@ class TokenizerFolder {
 
  private:
   std::string folder_, partial_;
-  bool any_;
+  bool any_, published_ = false;
 };
 
 /// The tokenizer that `name` of PREFIX.meta.json means: "bytes", or that of PREFIX.tokenizer. It does not tell what ends a

@@ -133,6 +133,17 @@ bool is_white_space(uint32_t c) {
          c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
+bool is_letter(uint32_t c) {
+  if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+  char detail;
+  return general_category(c, detail) == 'L';
+}
+
+bool is_punctuation(uint32_t c) {
+  char detail;
+  return general_category(c, detail) == 'P' && detail != 'c';
+}
+
 bool is_number(uint32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
   char detail;

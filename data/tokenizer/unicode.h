@@ -33,10 +33,24 @@ inline uint32_t next_character(std::string_view text, size_t& at) {
   return c;
 }
 
+/// Whether a byte is not the first of a character.
+inline bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
+/// The byte where the character that ends before byte `end` > 0 begins.
+inline size_t character_before(std::string_view text, size_t end) {
+  do {
+    --end;
+  } while (end > 0 && continues(text[end]));
+  return end;
+}
+
 void append_character(uint32_t c, std::string& out);
 
 /// The property White_Space.
 bool is_white_space(uint32_t c);
+/// The general category L.
+bool is_letter(uint32_t c);
+/// The general category P without the connectors Pc, which are characters of words.
+bool is_punctuation(uint32_t c);
 /// The general category N (Unicode 17, which the Digits pre-tokenizer follows).
 bool is_number(uint32_t c);
 /// A character of words: letters, marks, decimal digits, connectors, joiners.

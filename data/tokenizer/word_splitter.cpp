@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <cstring>
 #include <utility>
 
 #include "data/tokenizer/unicode.h"
@@ -19,7 +17,13 @@ namespace {
 const char* const kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-bool is_letter_or_digit(char c) { return std::isalnum(static_cast<unsigned char>(c)) && c > 0; }
+uint32_t character_at(std::string_view text, size_t at) { return next_character(text, at); }
+
+/// Whether there is a cut at the second of two characters, where a letter follows them. Normal form C changes neither
+/// side, since what is on the other side of the cut does not combine.
+bool parts_words(uint32_t first, uint32_t second) {
+  return second == ' ' || second == '\n' ? !is_white_space(first) : is_punctuation(second) && is_letter(first);
+}
 
 }  // namespace
 
@@ -47,17 +51,24 @@ void WordSplitter::add_byte_level(bool add_prefix_space, bool use_regex) {
   if (use_regex) add_split(Pattern(kGpt2Pattern), SplitBehavior::isolated, false);
 }
 
-size_t WordSplitter::safe_cut(std::string_view text) const {
+size_t WordSplitter::safe_cut(std::string_view text, size_t end) const {
   const bool any_pattern = std::any_of(steps_.begin(), steps_.end(),
                                        [](const Step& step) { return step.kind == Step::Kind::pattern; });
-  if (!cuts_known_ || !any_pattern) return 0;
-  // Behind the end of a line whose last character is a letter or digit, before a letter: each of the known regular
-  // expressions has the line break as a word of its own there, whatever lies before and behind.
-  for (size_t at = text.size(); at >= 3; --at) {
-    const void* line_end = memrchr(text.data() + 1, '\n', at - 2);
-    if (!line_end) return 0;
-    at = static_cast<size_t>(static_cast<const char*>(line_end) - text.data()) + 1;
-    if (is_letter_or_digit(text[at - 2]) && std::isalpha(static_cast<unsigned char>(text[at])) && text[at] > 0) return at;
+  constexpr size_t kLongest = 4;  // bytes of a character; the last ones of `text` may be a part of one
+  if (!cuts_known_ || !any_pattern || text.size() < kLongest) return 0;
+  // Three characters decide, whatever lies before and behind. The third is a letter; a cut is
+  //   before a single space: it begins the word of that letter, or is one;
+  //   behind a single line feed: it is a word, or ends that of the marks before it;
+  //   before a mark of punctuation that is the only one between letters: likewise.
+  size_t next = std::min(end, text.size() - kLongest);
+  while (next > 0 && continues(text[next])) --next;
+  for (size_t between = 0; next > 0; next = between) {
+    between = character_before(text, next);
+    if (between == 0) return 0;
+    const size_t cut = text[between] == '\n' ? next : between;
+    if (cut < end && is_letter(character_at(text, next)) &&
+        parts_words(character_at(text, character_before(text, between)), character_at(text, between)))
+      return cut;
   }
   return 0;
 }

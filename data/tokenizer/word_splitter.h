@@ -29,9 +29,9 @@ class WordSplitter {
   /// Calls `take` with the words of `text` (valid UTF-8) in order. The views end with the call. `exact` as for Pattern.
   void split(std::string_view text, bool exact, MatchSpace& space, const Take& take) const;
 
-  /// Where a text of which more follows may be cut without changing a word: the largest such byte of `text`, 0 where
-  /// none is known. Known for the regular expressions of GPT-2, Llama 3 and Qwen.
-  size_t safe_cut(std::string_view text) const;
+  /// Where a text of which more follows may be cut without changing a word: the largest such byte of `text` before `end`,
+  /// 0 where none is known. Known for the regular expressions of GPT-2, Llama 3 and Qwen. Linear in what lies between.
+  size_t safe_cut(std::string_view text, size_t end) const;
 
  private:
   struct Step {

@@ -80,6 +80,8 @@ void print_summary(const std::string& prefix, const TextFiles& text, const Prepa
   std::vector<std::string> left_out;
   if (text.binary + text.empty > 0)
     left_out.push_back(cat(text.binary, " binary and ", text.empty, " empty files"));
+  if (text.links > 0) left_out.push_back(cat(text.links, " links to folders"));
+  if (text.again > 0) left_out.push_back(cat(text.again, " files that were taken before"));
   if (done.empty > 0) left_out.push_back(cat(done.empty, " empty documents"));
   if (done.bad > 0) left_out.push_back(cat(done.bad, " bad documents"));
   if (!left_out.empty()) std::cout << "; left out: " << join(left_out, ", ");
@@ -114,7 +116,10 @@ int prepare_files(const std::vector<std::string>& arguments) {
                                    read_format(given->get<std::string>("format")), wanted.prefix};
   const auto tokenizer = make_tokenizer(given->get<std::string>("tokenizer"), end);
   TextFiles text = find_text_files(given->words, selection);
-  if (part.of > 1) text = part_of(text, part.number, part.of);
+  if (part.of > 1) {
+    text = part_of(text, part.number, part.of);
+    wanted.part = cat(part.number, "/", part.of);
+  }
 
   ByteProgress display(text.bytes);
   const PrepareProgress done = prepare_tokens(text, *tokenizer, wanted, [&](const PrepareProgress& progress) {

@@ -211,11 +211,14 @@ void Trainer::validate() {
       .wait();
   validation_loss_ = 0;
   validation_losses_.clear();
+  double weights = 0;  // of the sources that have targets
   for (size_t s = 0; s < validation.sources(); ++s) {
-    const double loss = sums[2 * s] / sums[2 * s + 1];
-    *validation_loss_ += validation.blend().weight(s) * loss;
+    const double loss = sums[2 * s] / sums[2 * s + 1], weight = sums[2 * s + 1] > 0 ? validation.blend().weight(s) : 0;
+    if (weight > 0) *validation_loss_ += weight * loss;
+    weights += weight;
     if (validation.sources() > 1) validation_losses_.emplace_back(validation.name(s), loss);
   }
+  *validation_loss_ /= weights;
 }
 
 void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool logged) {
@@ -290,7 +293,7 @@ void Trainer::run() {
       ++position_.skipped_in_a_row;
       const int64_t first = (step - 1) * plan_.global_batch;
       say(cat("step ", step, ": loss ", result.loss, ", gradient norm ", result.gradient_norm,
-              ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
+              targets == 0 ? ", no token has a target in its document" : "", ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
       if (position_.skipped_in_a_row > config_->train.max_skipped_steps)
         throw UserError(cat("step ", step, ": ", position_.skipped_in_a_row, " updates in a row had a loss or gradient that is "
                             "not finite (train.max_skipped_steps = ", config_->train.max_skipped_steps,

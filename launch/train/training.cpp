@@ -43,7 +43,7 @@ StepResult Training::step(std::span<const Batch> micro_batches, int64_t targets,
   Communicator& world = mesh_->group(AxisSet::all());
   double sum = accumulate_gradients(micro_batches, targets, statistics ? &result.blend : nullptr);
   world.all_reduce(&sum, 1, DType::float64, Reduction::sum, kLoss).wait();
-  result.loss = sum / static_cast<double>(std::max<int64_t>(targets, 1));
+  result.loss = sum / static_cast<double>(targets);  // without any target not a number, and the update is skipped
   result.gradient_norm = optimizer_.gradient_norm();
   // Both numbers are the same on every rank, so all ranks agree.
   result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.gradient_norm);

@@ -71,5 +71,15 @@ TEST(BlendTest, OnlyRatiosCount) {
   EXPECT_THROW(Blend(std::vector<double>{}), InvariantError);
 }
 
+TEST(Blend, HugeAndTinyWeightsKeepTheirRatios) {
+  const double huge[] = {1e308, 1e308}, tiny[] = {3e-300, 1e-300};
+  EXPECT_EQ(Blend(huge).count(0, 1000), 500u);
+  EXPECT_EQ(Blend(tiny).count(0, 1000), 750u);
+  const double far[] = {1, 1e-12};
+  EXPECT_EQ(Blend(far).count(0, 1000), 1000u);
+  const double too_far[] = {1e-300, 1e-300, 1e200};
+  EXPECT_THROW(Blend{too_far}, InvariantError);
+}
+
 }  // namespace
 }  // namespace pscale

@@ -51,7 +51,7 @@ TEST_F(CorpusReaderTest, WhatIsTooLongIsAProblemOfItsDocumentAlone) {
   for (const CorpusPiece& piece : pieces)
     seen.push_back(cat(piece.line, piece.begins ? "(" : "[", piece.problem.empty() ? piece.text : piece.problem,
                        piece.ends ? ")" : "]"));
-  EXPECT_EQ(seen, (std::vector<std::string>{"1(before ]", "1[no place to cut the text within 3 MiB: is it text?)",
+  EXPECT_EQ(seen, (std::vector<std::string>{"1(before ]", "1[a document that the tokenizer cannot cut, of more than 3 MiB; give it as several)",
                                             "1(one)", "2(longer than 3 MiB)", "3(two)", "4(longer than 3 MiB)",
                                             "1(after)"}));
 }

