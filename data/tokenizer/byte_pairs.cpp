@@ -17,7 +17,7 @@ namespace pscale {
 namespace {
 
 constexpr uint64_t kEmpty = ~uint64_t{0};
-constexpr size_t kWindow = 64;  // symbols
+constexpr size_t kWindow = 40;  // symbols
 constexpr size_t kFew = 768;    // symbols for which looking at all ranks is quicker than a heap
 constexpr int32_t kNoRank = std::numeric_limits<int32_t>::max();
 
