@@ -251,6 +251,8 @@ Config load_config(const std::string& path, const std::vector<std::string>& over
   return read(std::move(values), overrides, true, std::move(problems));
 }
 
+Config load_config(ConfigTable values) { return read(std::move(values), {}, true, {}); }
+
 Config evaluation_config(const std::string& model, std::vector<std::string> overrides) {
   overrides.push_back(cat("train.init_from=", nlohmann::json(model).dump()));
   return read({}, overrides, false, {});

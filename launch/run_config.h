@@ -68,6 +68,9 @@ struct Config {
 /// knowledge of the ranks. Throws UserError with all problems of all sources.
 Config load_config(const std::string& path, const std::vector<std::string>& overrides);
 
+/// The same for values that are read already, as a sweep puts them together; problems name the places they were written at.
+Config load_config(ConfigTable values);
+
 /// The same for a model that is only evaluated: nothing but the command line, and no global batch.
 Config evaluation_config(const std::string& model, std::vector<std::string> overrides);
 

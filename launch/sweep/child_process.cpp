@@ -1,0 +1,211 @@
+#include "launch/sweep/child_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+
+#include "core/base/errors.h"
+
+namespace pscale {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kHeartbeat{30}, kPatience{15};
+
+class Descriptor {
+ public:
+  explicit Descriptor(int number = -1) : number_(number) {}
+  ~Descriptor() { close(); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return number_; }
+  void close() {
+    if (number_ >= 0) ::close(number_);
+    number_ = -1;
+  }
+
+ private:
+  int number_;
+};
+
+struct Pipe {
+  Pipe() : Pipe([] {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) throw UserError(cat("cannot make a pipe: ", std::strerror(errno)));
+    return ends;
+  }()) {}
+  explicit Pipe(std::array<int, 2> ends) : read(ends[0]), write(ends[1]) {}
+  Descriptor read, write;
+};
+
+/// Blocks signals for its life.
+class BlockedSignals {
+ public:
+  explicit BlockedSignals(std::initializer_list<int> signals) {
+    sigemptyset(&set_);
+    for (const int s : signals) sigaddset(&set_, s);
+    pthread_sigmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+  const sigset_t& set() const { return set_; }
+  const sigset_t& before() const { return before_; }
+
+ private:
+  sigset_t set_, before_;
+};
+
+/// Replaces this process, which fork() has just made.
+[[noreturn]] void become(const std::vector<std::string>& command, const ChildOptions& options, int out, int err, const sigset_t& mask, pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != parent) _exit(1);
+  if (out >= 0) dup2(out, STDOUT_FILENO);
+  dup2(err, STDERR_FILENO);
+  for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
+  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  std::vector<char*> words;
+  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  execvp(words[0], words.data());
+  const std::string why = cat("error: cannot start ", command[0], ": ", std::strerror(errno), "\n");
+  if (write(STDERR_FILENO, why.data(), why.size()) < 0) _exit(126);
+  _exit(127);
+}
+
+/// Text that arrives in pieces, as lines.
+class Lines {
+ public:
+  explicit Lines(const std::function<void(const std::string&)>& on_line) : on_line_(on_line) {}
+  ~Lines() {
+    if (!rest_.empty() && on_line_) on_line_(rest_);
+  }
+  void add(const char* text, size_t size) {
+    rest_.append(text, size);
+    size_t from = 0;
+    for (size_t end; (end = rest_.find('\n', from)) != std::string::npos; from = end + 1)
+      if (on_line_) on_line_(rest_.substr(from, end - from));
+    rest_.erase(0, from);
+  }
+
+ private:
+  const std::function<void(const std::string&)>& on_line_;
+  std::string rest_;
+};
+
+void pass_on(const char* text, size_t size) {
+  while (size > 0) {
+    const ssize_t written = write(STDERR_FILENO, text, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;
+    text += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+ChildExit exit_of(int status) {
+  ChildExit ended;
+  if (WIFSIGNALED(status)) ended.signal = WTERMSIG(status);
+  ended.code = WIFSIGNALED(status) ? 128 + ended.signal : WEXITSTATUS(status);
+  return ended;
+}
+
+}  // namespace
+
+ChildExit run_child(const std::vector<std::string>& command, const ChildOptions& options) {
+  const BlockedSignals blocked{SIGTERM, SIGUSR1, SIGINT, SIGCHLD};
+  const Descriptor signals(signalfd(-1, &blocked.set(), SFD_CLOEXEC));
+  if (signals.get() < 0) throw UserError(cat("cannot wait for signals: ", std::strerror(errno)));
+  Pipe errors;
+  const pid_t parent = getpid(), child = fork();
+  if (child < 0) throw UserError(cat("cannot start ", command[0], ": ", std::strerror(errno)));
+  if (child == 0) become(command, options, -1, errors.write.get(), blocked.before(), parent);
+  errors.write.close();
+
+  ChildExit ended;
+  bool stop = false, gone = false;
+  Lines lines(options.on_error_line);
+  Clock::time_point beat = Clock::now() + kHeartbeat;
+  std::array<char, 4096> buffer{};
+  // The pipe is read to its end once the child is gone, but not for ever: a grandchild may still hold it.
+  Clock::time_point give_up = Clock::time_point::max();
+  for (;;) {
+    std::array<pollfd, 2> waits{{{signals.get(), POLLIN, 0}, {errors.read.get(), POLLIN, 0}}};
+    poll(waits.data(), waits.size(), gone ? 100 : 1000);
+    if (waits[0].revents & POLLIN) {
+      signalfd_siginfo info{};
+      if (read(signals.get(), &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGCHLD) {
+        stop = true;
+        // A terminal's Ctrl-C has reached the child already.
+        if (info.ssi_signo != SIGINT)
+          kill(child, SIGUSR1);
+        else if (info.ssi_code != SI_KERNEL)
+          kill(child, SIGINT);
+      }
+    }
+    if (waits[1].revents & (POLLIN | POLLHUP)) {
+      const ssize_t got = read(errors.read.get(), buffer.data(), buffer.size());
+      if (got > 0) {
+        pass_on(buffer.data(), static_cast<size_t>(got));
+        lines.add(buffer.data(), static_cast<size_t>(got));
+      } else if (got == 0) {
+        if (gone) break;
+        errors.read.close();
+      }
+    }
+    int status = 0;
+    if (!gone && waitpid(child, &status, WNOHANG) == child) {
+      ended = exit_of(status);
+      gone = true;
+      give_up = Clock::now() + std::chrono::seconds(2);
+    }
+    if (gone && (errors.read.get() < 0 || Clock::now() > give_up)) break;
+    if (Clock::now() > beat) {
+      if (options.on_minute) options.on_minute();
+      beat = Clock::now() + kHeartbeat;
+    }
+  }
+  ended.asked_to_stop = stop;
+  return ended;
+}
+
+std::optional<std::string> output_of(const std::vector<std::string>& command) {
+  Pipe output;
+  const BlockedSignals none{};
+  const pid_t parent = getpid(), child = fork();
+  if (child < 0) return std::nullopt;
+  if (child == 0) become(command, {}, output.write.get(), output.write.get(), none.before(), parent);
+  output.write.close();
+  std::string text;
+  const Clock::time_point end = Clock::now() + kPatience;
+  for (;;) {
+    pollfd wait{output.read.get(), POLLIN, 0};
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+    if (left <= 0 || poll(&wait, 1, static_cast<int>(left)) == 0) {
+      kill(child, SIGKILL);
+      break;
+    }
+    std::array<char, 4096> buffer{};
+    const ssize_t got = read(output.read.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    text.append(buffer.data(), static_cast<size_t>(got));
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return std::nullopt;
+  return text;
+}
+
+}  // namespace pscale

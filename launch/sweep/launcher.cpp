@@ -1,0 +1,120 @@
+#include "launch/sweep/launcher.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <sstream>
+
+#include "core/base/errors.h"
+#include "launch/sweep/child_process.h"
+
+namespace pscale {
+namespace {
+
+int number(const std::optional<std::string>& text) {
+  int value = 0;
+  if (text) std::from_chars(text->data(), text->data() + text->size(), value);
+  return value;
+}
+
+int nodes_of(const Surroundings& around) { return std::max(1, number(around.variable("SLURM_JOB_NUM_NODES"))); }
+
+/// Tasks of the allocation; a rank for each GPU where only GPUs were asked for.
+int allocated_ranks(const Surroundings& around) {
+  if (const int tasks = number(around.variable("SLURM_NTASKS")); tasks > 0) return tasks;
+  for (const char* each_node : {"SLURM_NTASKS_PER_NODE", "SLURM_GPUS_ON_NODE"})
+    if (const int count = number(around.variable(each_node)); count > 0) return count * nodes_of(around);
+  return nodes_of(around);
+}
+
+std::string chosen(const LaunchRequest& request, const Surroundings& around, bool in_slurm, int ranks) {
+  if (request.launcher != "auto") {
+    if (request.launcher != "srun" && request.launcher != "mpirun" && request.launcher != "none")
+      throw UserError(cat("--launcher ", request.launcher, ": must be auto, srun, mpirun or none"));
+    if (request.launcher == "srun" && !in_slurm) throw UserError("--launcher srun: there is no Slurm allocation here; take one with salloc or sbatch");
+    if (request.launcher != "none" && !around.has_program(request.launcher))
+      throw UserError(cat("--launcher ", request.launcher, ": it is not in PATH"));
+    if (request.launcher == "none" && ranks > 1) throw UserError(cat("--launcher none starts one rank, not ", ranks));
+    return request.launcher;
+  }
+  if (in_slurm && around.has_program("srun") && around.srun_has_pmix()) return "srun";
+  if (!in_slurm && ranks == 1) return "none";
+  if (around.has_program("mpirun")) return "mpirun";
+  throw UserError(cat("cannot start ", ranks, " ranks: mpirun is not in PATH (source launch/env.sh)",
+                      in_slurm ? ", and srun here knows no --mpi=pmix" : ""));
+}
+
+}  // namespace
+
+Surroundings real_surroundings() {
+  Surroundings around;
+  around.variable = [](const std::string& name) -> std::optional<std::string> {
+    const char* text = std::getenv(name.c_str());
+    return text && *text ? std::optional<std::string>(text) : std::nullopt;
+  };
+  around.has_program = [](const std::string& name) {
+    const char* path = std::getenv("PATH");
+    std::istringstream folders(path ? path : "");
+    for (std::string folder; std::getline(folders, folder, ':');)
+      if (access((folder + "/" + name).c_str(), X_OK) == 0) return true;
+    return false;
+  };
+  around.srun_has_pmix = [] { return output_of({"srun", "--mpi=list"}).value_or("").find("pmix") != std::string::npos; };
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) around.cores = CPU_COUNT(&cores);
+  return around;
+}
+
+Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
+  if (request.ranks < 0) throw UserError("--ranks must be at least 1");
+  const bool in_slurm = around.variable("SLURM_JOB_ID").has_value();
+  Launch launch;
+  launch.ranks = request.ranks > 0 ? request.ranks : in_slurm ? allocated_ranks(around) : 1;
+  const std::string launcher = chosen(request, around, in_slurm, launch.ranks);
+  const int cpus = number(around.variable("SLURM_CPUS_PER_TASK"));
+  if (in_slurm && !around.variable("OMP_NUM_THREADS")) launch.environment.emplace_back("OMP_NUM_THREADS", cat(std::max(1, cpus)));
+
+  if (launcher == "srun") {
+    launch.words = {"srun"};
+    if (around.srun_has_pmix()) launch.words.push_back("--mpi=pmix");
+    launch.words.push_back(cat("--ntasks=", launch.ranks));
+    // A step does not take the job's --cpus-per-task by itself since Slurm 22.05.
+    if (cpus > 0) launch.words.push_back(cat("--cpus-per-task=", cpus));
+    // Every rank sees all GPUs of its node and takes the one of its local rank.
+    if (around.variable("SLURM_GPUS_ON_NODE")) launch.words.push_back("--gpu-bind=none");
+    // A rank that died must not leave the others waiting for it; --kill-on-bad-exit would hide the exit code.
+    launch.words.push_back("--wait=30");
+  } else if (launcher == "mpirun") {
+    launch.words = {"mpirun", "-np", cat(launch.ranks)};
+    if (in_slurm) {
+      const int here = (launch.ranks + nodes_of(around) - 1) / nodes_of(around);
+      if (cpus > 1 && here * cpus <= around.cores)
+        launch.words.insert(launch.words.end(), {"--map-by", cat("slot:PE=", cpus), "--bind-to", "core"});
+      else
+        launch.words.insert(launch.words.end(), {"--bind-to", "none"});
+      for (const char* name : {"OMP_NUM_THREADS", "PATH", "LD_LIBRARY_PATH"})
+        if (name == std::string("OMP_NUM_THREADS") || around.variable(name)) launch.words.insert(launch.words.end(), {"-x", name});
+    }
+  }
+  return launch;
+}
+
+std::string shell_text(const Launch& launch, const std::vector<std::string>& command) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : launch.environment) words.push_back(cat(name, "=", value));
+  const auto add = [&](const std::string& word) {
+    const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:+%@") == std::string::npos;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    words.push_back(plain ? word : quoted + "'");
+  };
+  for (const std::string& word : launch.words) add(word);
+  for (const std::string& word : command) add(word);
+  return join(words, " ");
+}
+
+}  // namespace pscale

@@ -1,0 +1,40 @@
+// How ranks are started: by srun or mpirun, whichever the place has, with the threads and binding that Slurm's allocation
+// asks for.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pscale {
+
+/// What is asked of the process's surroundings; tests give their own.
+struct Surroundings {
+  std::function<std::optional<std::string>(const std::string&)> variable;  ///< of the environment; empty is absent
+  std::function<bool(const std::string&)> has_program;                     ///< in PATH
+  std::function<bool()> srun_has_pmix;                                     ///< whether `srun --mpi=list` names pmix
+  int cores = 1;                                                           ///< that this process may use
+};
+Surroundings real_surroundings();
+
+struct LaunchRequest {
+  std::string launcher = "auto";  ///< auto | srun | mpirun | none
+  int ranks = 0;                  ///< 0: those of the allocation; 1 outside Slurm
+};
+
+struct Launch {
+  int ranks = 1;
+  std::vector<std::string> words;  ///< before the program's own; empty: the program is started as it is
+  std::vector<std::pair<std::string, std::string>> environment;  ///< variables to set
+};
+
+/// Inside a Slurm allocation: srun where it speaks PMIx, else mpirun. Outside: mpirun, or nothing for one rank. Throws UserError
+/// where what is asked for is not there.
+Launch find_launch(const LaunchRequest& request, const Surroundings& around);
+
+/// A command as a line for a shell.
+std::string shell_text(const Launch& launch, const std::vector<std::string>& command);
+
+}  // namespace pscale

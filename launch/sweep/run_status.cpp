@@ -1,0 +1,140 @@
+#include "launch/sweep/run_status.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <map>
+#include <sstream>
+
+#include "core/base/text.h"
+#include "launch/metrics/format.h"
+#include "launch/program.h"
+#include "launch/sweep/failure.h"
+
+namespace pscale {
+namespace {
+
+/// A record is touched every half minute.
+constexpr double kSilent = 150;  // seconds
+
+/// Whether the process that a record names is alive.
+bool alive(const SweepRun& run, const RunRecord& record, SlurmJobs& slurm) {
+  if (record.host == host_name()) return RunLock::held(run.folder());
+  const std::string state = slurm.state(record.job);
+  if (!state.empty() && state != "RUNNING" && state != "COMPLETING" && state != "SUSPENDED") return false;
+  return record_age(run.folder()) < kSilent;
+}
+
+/// Of a run that ended without a word.
+std::string silent_end(const RunRecord& record, const std::string& job_state) {
+  if (const std::string reason = reason_of_job_state(job_state); !reason.empty()) return reason;
+  return record.job.empty() ? "killed without a trace" : "node or time limit: the job ended without a trace";
+}
+
+std::optional<double> time_left(const std::vector<RunRow>& rows, int64_t max_steps) {
+  RemainingTime remaining;
+  int64_t before = 0;
+  for (const RunRow& row : rows) {
+    if (row.step_seconds.known()) remaining.add(row.step_seconds.value, std::max<int64_t>(1, row.step - before));
+    before = row.step;
+  }
+  const double seconds = remaining.seconds_left(max_steps - before);
+  return seconds >= 0 ? std::optional(seconds) : std::nullopt;
+}
+
+std::map<std::string, std::string> compared(const std::vector<std::string>& overrides) {
+  std::map<std::string, std::string> values;
+  for (const std::string& text : overrides) {
+    const size_t equals = text.find('=');
+    const std::string key = text.substr(0, equals);
+    const bool free = key.starts_with("parallel.") || key.starts_with("log.") || key.starts_with("checkpoint.") ||
+                      (key.starts_with("run.") && key != "run.seed");
+    if (!free) values[key] = equals == std::string::npos ? "" : text.substr(equals + 1);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::string to_string(RunState state) {
+  switch (state) {
+    case RunState::waiting: return "waiting";
+    case RunState::running: return "running";
+    case RunState::done: return "done";
+    case RunState::failed: return "failed";
+  }
+  return "";
+}
+
+RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJobs& slurm) {
+  RunStatus status;
+  status.max_steps = run.config.train.max_steps;
+  if (!rows.empty()) status.step = rows.back().step;
+  status.record = read_record(run.folder());
+  if (!status.record) {
+    if (status.step >= status.max_steps) status.state = RunState::done;
+    return status;
+  }
+  const RunRecord& record = *status.record;
+  if (!record.running) {
+    status.reason = record.reason;
+    if (record.exit_code == kExitDone) {
+      status.state = RunState::done;
+    } else if (record.exit_code == kExitRunAgain) {
+      status.reason = "stopped after saving, to be run again";
+    } else {
+      status.state = RunState::failed;
+      status.errors = record.errors;
+    }
+    return status;
+  }
+  if (alive(run, record, slurm)) {
+    status.state = RunState::running;
+    status.seconds_left = time_left(rows, status.max_steps);
+    return status;
+  }
+  const std::string job_state = slurm.state(record.job);
+  if (job_state == "PENDING" || job_state == "REQUEUED" || job_state == "CONFIGURING") {
+    status.reason = cat("job ", record.job, " is queued again");
+    return status;
+  }
+  status.state = RunState::failed;
+  status.reason = silent_end(record, job_state);
+  return status;
+}
+
+std::string changed_since(const SweepRun& run, const RunRecord& record) {
+  const auto then = compared(record.overrides), now = compared(run.overrides);
+  std::vector<std::string> changes;
+  for (const auto& [key, value] : now) {
+    const auto before = then.find(key);
+    if (before == then.end() || before->second != value) changes.push_back(cat(key, " (now ", value, ", then ", before == then.end() ? "not set" : before->second, ")"));
+  }
+  for (const auto& [key, value] : then)
+    if (!now.contains(key)) changes.push_back(cat(key, " (then ", value, ", now not set)"));
+  return join(changes, ", ");
+}
+
+std::string status_text(const std::vector<SweepRun>& runs, const std::vector<RunStatus>& states) {
+  size_t width = 0;
+  for (const SweepRun& run : runs) width = std::max(width, run.name.size());
+  std::ostringstream out;
+  std::map<RunState, int> count;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const RunStatus& s = states[i];
+    ++count[s.state];
+    out << std::setw(4) << runs[i].index << "  " << std::left << std::setw(static_cast<int>(width)) << runs[i].name << "  " << std::setw(8)
+        << to_string(s.state) << std::right;
+    if (s.step > 0) out << "  step " << s.step << "/" << s.max_steps;
+    if (s.seconds_left) out << "  eta " << format_duration(*s.seconds_left);
+    if (!s.reason.empty()) out << "  " << s.reason;
+    out << "\n";
+    for (const std::string& line : s.errors) out << "        " << line << "\n";
+  }
+  std::vector<std::string> parts;
+  for (const RunState state : {RunState::waiting, RunState::running, RunState::done, RunState::failed})
+    parts.push_back(cat(count[state], " ", to_string(state)));
+  out << join(parts, ", ") << "\n";
+  return out.str();
+}
+
+}  // namespace pscale
