@@ -64,11 +64,13 @@ job_wait() {
 
 # A job that stopped after saving goes back to the queue: not where its user cancelled it, nor where Slurm put it back already.
 job_requeue() {
-  local job
-  job=$(scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null) || return 0
+  # The id of an array's last task is that of the whole array.
+  local id=$SLURM_JOB_ID job
+  if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID; fi
+  job=$(scontrol --oneliner show job "$id" 2>/dev/null) || return 0
   if [[ $job != *" JobState=RUNNING "* || $job != *" BatchFlag=1 "* ]]; then return 0; fi
-  echo "stopped after saving: job $SLURM_JOB_ID goes back to the queue"
-  scontrol requeue "$SLURM_JOB_ID"
+  echo "stopped after saving: job $id goes back to the queue"
+  scontrol requeue "$id"
 }
 
 job_end() {

@@ -176,14 +176,13 @@ int launch(const std::vector<std::string>& arguments) {
                                         arguments);
   if (!given) return kExitDone;
   if (given->words.empty()) throw UserError("a program is missing: pscale_sweep launch -- PROGRAM");
-  std::vector<std::string> command = given->words;
+  const std::vector<std::string>& command = given->words;
   const Launch start = find_launch({given->get<std::string>("launcher"), given->get<int>("ranks")}, real_surroundings());
   if (given->has("dry-run")) {
     std::cout << shell_text(start, command) << "\n";
     return kExitDone;
   }
-  command.insert(command.begin(), start.words.begin(), start.words.end());
-  return run_child(command, {.environment = start.environment}).code;
+  return run_launched(start, command, {}).code;
 }
 
 int dispatch(int argc, char** argv) {

@@ -7,7 +7,7 @@
 set -uo pipefail
 here=$(dirname "$0")
 # sbatch runs a copy of this script elsewhere; Slurm knows where the original is.
-if [[ ! -f $here/job.sh ]]; then here=$(dirname "$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p')"); fi
+if [[ ! -f $here/job.sh ]]; then here=$(dirname "$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s///;s/ .*//;p;q}')"); fi
 if [[ ! -f $here/job.sh ]]; then here=${SLURM_SUBMIT_DIR:-.}/launch; fi
 source "$here/job.sh"
 job_train "$here/train.sh" "$@"

@@ -36,11 +36,13 @@ std::string failure_reason(const RunEnd& end) {
   if (any_line(end.errors, {"oom-kill", "oom_kill", "Out Of Memory", "OUT_OF_MEMORY", "out of memory", "bad_alloc", "cudaErrorMemoryAllocation"}))
     return "out of memory";
   if (any_line(end.errors, {"is not finite", "are not finite"})) return "NaN";
+  if (end.exit_code == kExitUserError) return "config";
   if (any_line(end.errors, {"DUE TO TIME LIMIT"})) return "time limit";
   if (any_line(end.errors, {"DUE TO NODE FAILURE", "NODE_FAIL", "Node failure"})) return "node";
   if (any_line(end.errors, {"DUE TO PREEMPTION"})) return "preempted";
+  // A rank's abort lets srun say the same, but nobody asked for that.
+  if (end.asked_to_stop && any_line(end.errors, {"CANCELLED AT"})) return "cancelled";
   if (const std::string reason = reason_of_job_state(end.job_state); !reason.empty()) return reason;
-  if (end.exit_code == kExitUserError) return "config";
   const int signal = end.signal ? end.signal : end.exit_code > 128 && end.exit_code < 160 ? end.exit_code - 128 : 0;
   if (signal == SIGKILL && end.kernel_killed) return "out of memory";
   if (end.asked_to_stop) return "stopped by a signal";

@@ -9,7 +9,6 @@
 #include <sstream>
 
 #include "core/base/errors.h"
-#include "launch/sweep/child_process.h"
 
 namespace pscale {
 namespace {
@@ -101,6 +100,29 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
     }
   }
   return launch;
+}
+
+std::optional<int> srun_exit_code(const std::string& line) {
+  const std::string words = "Exited with exit code ";
+  const size_t at = line.find(words);
+  if (!line.starts_with("srun: error:") || at == std::string::npos) return std::nullopt;
+  const int code = number(line.substr(at + words.size()));
+  return code > 0 ? std::optional(code) : std::nullopt;
+}
+
+ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options) {
+  std::vector<std::string> words = launch.words;
+  words.insert(words.end(), command.begin(), command.end());
+  options.environment = launch.environment;
+  std::optional<int> first;
+  const auto on_line = std::move(options.on_error_line);
+  options.on_error_line = [&](const std::string& line) {
+    if (!first) first = srun_exit_code(line);
+    if (on_line) on_line(line);
+  };
+  ChildExit ended = run_child(words, options);
+  if (ended.code > 128 && ended.signal == 0 && first) ended.code = *first;
+  return ended;
 }
 
 std::string shell_text(const Launch& launch, const std::vector<std::string>& command) {

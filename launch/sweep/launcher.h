@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "launch/sweep/child_process.h"
+
 namespace pscale {
 
 /// What is asked of the process's surroundings; tests give their own.
@@ -33,6 +35,13 @@ struct Launch {
 /// Inside a Slurm allocation: srun where it speaks PMIx, else mpirun. Outside: mpirun, or nothing for one rank. Throws UserError
 /// where what is asked for is not there.
 Launch find_launch(const LaunchRequest& request, const Surroundings& around);
+
+/// Runs a command under a launch to its end, as run_child() does, whose `environment` is set here. Where srun ended with the code
+/// of a rank that it killed, the code is that of the rank that ended by itself.
+ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options);
+
+/// The exit code that a line of srun's gives for a task: "srun: error: n1: task 0: Exited with exit code 2".
+std::optional<int> srun_exit_code(const std::string& line);
 
 /// A command as a line for a shell.
 std::string shell_text(const Launch& launch, const std::vector<std::string>& command);

@@ -11,7 +11,6 @@
 #include "core/base/errors.h"
 #include "launch/metrics/run_log.h"
 #include "launch/program.h"
-#include "launch/sweep/child_process.h"
 #include "launch/sweep/failure.h"
 
 namespace pscale {
@@ -22,6 +21,12 @@ constexpr size_t kErrorLines = 12;
 std::string variable(const char* name) {
   const char* text = std::getenv(name);
   return text ? text : "";
+}
+
+/// Slurm's name for this job. Of an array's task by its number: the id of the last task is that of the whole array.
+std::string job_name() {
+  const std::string array = variable("SLURM_ARRAY_JOB_ID"), task = variable("SLURM_ARRAY_TASK_ID");
+  return array.empty() || task.empty() ? variable("SLURM_JOB_ID") : cat(array, "_", task);
 }
 
 /// Processes that the kernel has ended for memory since the machine started.
@@ -85,7 +90,7 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
   if (!lock)
     throw UserError(cat(run.folder().string(), ": it is running already", before ? cat(" on ", before->host, ", process ", before->process) : "",
                         before && !before->job.empty() ? cat(", job ", before->job) : "", "; wait for its end, or cancel it"));
-  const std::string job = variable("SLURM_JOB_ID");
+  const std::string job = job_name();
   if (before) check_not_elsewhere(run, *before, job);
   if (before && !before->running && before->exit_code == kExitDone) {
     if (const std::string changes = changed_since(run, *before); !changes.empty())
@@ -94,7 +99,7 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
     return kExitDone;
   }
 
-  std::vector<std::string> command = train_command(sweep, run);
+  const std::vector<std::string> command = train_command(sweep, run);
   RunRecord record;
   record.running = true;
   record.overrides = {run.overrides.begin(), run.overrides.end() - 1};
@@ -108,10 +113,9 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
 
   LastLines lines;
   const long kills = kernel_kills();
-  command.insert(command.begin(), launch.words.begin(), launch.words.end());
-  const ChildExit ended = run_child(command, {.environment = launch.environment,
-                                              .on_error_line = [&](const std::string& line) { lines.add(line); },
-                                              .on_minute = [&] { touch_record(run.folder()); }});
+  const ChildExit ended = run_launched(launch, command,
+                                       {.on_error_line = [&](const std::string& line) { lines.add(line); },
+                                        .on_minute = [&] { touch_record(run.folder()); }});
   record.running = false;
   record.ended = wall_time();
   record.exit_code = ended.code;

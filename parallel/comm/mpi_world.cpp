@@ -21,6 +21,16 @@ int number_from(std::initializer_list<const char*> names, int otherwise) {
   return otherwise;
 }
 
+/// Slurm's tasks that know nothing of each other would each train alone, into one folder.
+void refuse_lone_tasks(bool alone) {
+  const int tasks = number_from({"SLURM_NTASKS"}, 1);
+  if (!alone || tasks <= 1 || std::getenv("SLURM_JOB_ID") == nullptr) return;
+  throw UserError(cat("Slurm gave this job ", tasks, " tasks, but MPI sees one rank: start it with srun --mpi=pmix (srun --mpi=list shows what "
+                      "this Slurm has), with mpirun, or with launch/train.sh; for one rank on purpose: mpirun -np 1"));
+}
+
+bool has_launcher() { return number_from({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}, -1) >= 0; }
+
 }  // namespace
 
 void check_mpi(int code, const char* call) {
@@ -114,12 +124,16 @@ void ProgressThread::loop() {
 
 MpiWorld::MpiWorld(int argc, char** argv) : exceptions_(std::uncaught_exceptions()) {
   int provided = 0;
+  // Open MPI ends the process itself where srun started it without PMIx, and says nothing of the fix.
+  refuse_lone_tasks(!has_launcher());
+  const bool by_mpirun = std::getenv("OMPI_COMM_WORLD_RANK") != nullptr;
   check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_SERIALIZED)
     throw UserError("this MPI does not support MPI_THREAD_SERIALIZED; use an MPI built with thread support");
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  refuse_lone_tasks(size_ == 1 && !by_mpirun);
   MPI_Comm node = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   check_mpi(MPI_Comm_size(node, &ranks_on_node_), "MPI_Comm_size");
