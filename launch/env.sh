@@ -26,7 +26,8 @@ pscale_environment() {
       *) printf ' PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none' ;;
     esac
     printf ' OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none'
-    if ! command -v ssh >/dev/null; then printf ' OMPI_MCA_plm=isolated'; fi
+    # Inside a Slurm job mpirun reaches other machines through srun.
+    if ! command -v ssh >/dev/null && [[ -z ${SLURM_JOB_ID:-} ]]; then printf ' OMPI_MCA_plm=isolated'; fi
     if ((EUID == 0)); then printf ' OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1'; fi
   fi
   echo

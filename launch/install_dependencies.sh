@@ -10,7 +10,7 @@ if [[ ${1:-} == --tests ]]; then tests=ON; fi
 packages=(cmake ninja-build g++ ccache pkg-config python3 openmpi-bin libopenmpi-dev libdnnl-dev libhdf5-dev
   libboost-program-options-dev libtomlplusplus-dev nlohmann-json3-dev libxxhash-dev libpcre2-dev libutf8proc-dev
   zlib1g-dev libzstd-dev)
-if [[ $tests == ON ]]; then packages+=(libgtest-dev python3-venv); fi
+if [[ $tests == ON ]]; then packages+=(libgtest-dev python3-venv slurm-wlm munge chromium); fi
 
 missing=()
 for package in "${packages[@]}"; do

@@ -28,7 +28,7 @@ struct Plot {
 
 /// Width of a plot's drawing area and its borders, in SVG units: y grows downwards from `top`.
 struct PlotFrame {
-  double left = 64, right = 12, top = 28, bottom = 44, width = 560, height = 300;
+  double left = 64, right = 24, top = 28, bottom = 44, width = 500, height = 300;
 };
 
 /// One <svg>. Points that are not finite are left out. A plot without points says so.

@@ -85,7 +85,7 @@ def test_points_lie_where_their_numbers_say(page):
     for line in page.all("polyline", inside="loss"):
         for x, y, point in zip(line["data-x"].split(), line["data-y"].split(), line["points"].split(), strict=True):
             px, py = map(float, point.split(","))
-            assert px == pytest.approx(64 + (float(x) - low_x) / (high_x - low_x) * 560, abs=0.01)
+            assert px == pytest.approx(64 + (float(x) - low_x) / (high_x - low_x) * 500, abs=0.01)
             assert py == pytest.approx(328 - (float(y) - low_y) / (high_y - low_y) * 300, abs=0.01)
 
 

@@ -186,3 +186,12 @@ def test_scripts_show_and_run_a_sweep_without_slurm(mine, tmp_path):
     train = subprocess.run([SOURCE / "launch/train.sh", "--dry-run", "configs/basic.toml", "train.max_steps=2"], cwd=scripts,
                            env=environment_ | {"RANKS": "4", "LAUNCHER": "mpirun"}, capture_output=True, text=True, check=True).stdout
     assert "mpirun -np 4 pscale_train configs/basic.toml train.max_steps=2" in train
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    text = re.search(r"```toml\n(.*?)```", (SOURCE / "docs/sweeps.md").read_text(), re.DOTALL)[1]
+    example = tmp_path / "example.toml"
+    example.write_text(text.replace("../basic.toml", str(SOURCE / "configs/basic.toml")))
+    listed = sweep("list", example).stdout
+    assert "7 runs in runs/mine" in listed
+    assert "plain,parscale_n=4,parscale_cross_attn_layers=1-3: only cross-replica attention has layers" in listed
