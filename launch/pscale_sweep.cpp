@@ -48,10 +48,13 @@ std::vector<RunStatus> states_of(const std::vector<SweepRun>& runs) {
 
 int list(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
-  visible.add_options()("ranks", options::value<int>(), "also show the layout of each run on so many ranks, and refuse what does not fit")(
+  visible.add_options()("ranks", options::value<int>(),
+                        "also show the layout of each run on so many ranks, and refuse what does not fit")(
       "count", "print the number of runs alone");
-  const auto given = parse_command_line("pscale_sweep list", "SWEEP.toml [section.key=value ...]\n\nThe runs of a sweep, and the points that are left out.",
-                                        visible, arguments);
+  const auto given = parse_command_line(
+      "pscale_sweep list",
+      "SWEEP.toml [section.key=value ...]\n\nThe runs of a sweep, and the points that are left out.", visible,
+      arguments);
   if (!given) return kExitDone;
   const Opened opened = open_sweep(*given, "list");
   if (given->has("count")) {
@@ -78,9 +81,11 @@ int run_failed(const Opened& opened, const CommandLine& given, const LaunchReque
   }
   const bool dry = given.has("dry-run");
   const Surroundings around = real_surroundings();
-  if (!around.variable("SLURM_JOB_ID") && request.launcher == "auto" && around.has_program("sbatch") && output_of({"sinfo", "--noheader"})) {
+  if (!around.variable("SLURM_JOB_ID") && request.launcher == "auto" && around.has_program("sbatch") &&
+      output_of({"sinfo", "--noheader"})) {
     const std::vector<std::string> words(given.words.begin() + 1, given.words.end());
-    const std::vector<std::string> command = submission(opened.sweep, indices, words, given.has("script") ? given.get<std::string>("script") : "");
+    const std::vector<std::string> command =
+        submission(opened.sweep, indices, words, given.has("script") ? given.get<std::string>("script") : "");
     if (dry) {
       std::cout << shell_text({}, command) << "\n";
       return kExitDone;
@@ -103,18 +108,24 @@ int run_failed(const Opened& opened, const CommandLine& given, const LaunchReque
 
 int run(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
-  visible.add_options()("index", options::value<int64_t>(), "the number that `list` gives the run; one beyond the last ends at once, successfully")(
+  visible.add_options()(
+      "index", options::value<int64_t>(),
+      "the number that `list` gives the run; one beyond the last ends at once, successfully")(
       "failed", "start the failed runs again: as a job array where sbatch is, else one after the other")(
-      "ranks", options::value<int>()->default_value(0), "MPI ranks; 0: the tasks of the Slurm allocation, 1 outside one")(
+      "ranks", options::value<int>()->default_value(0),
+      "MPI ranks; 0: the tasks of the Slurm allocation, 1 outside one")(
       "launcher", options::value<std::string>()->default_value("auto"), "auto, srun, mpirun or none")(
-      "script", options::value<std::string>(), "with --failed: the script to give to sbatch")("dry-run", "print the command and start nothing");
+      "script", options::value<std::string>(), "with --failed: the script to give to sbatch")(
+      "dry-run", "print the command and start nothing");
   const auto given = parse_command_line("pscale_sweep run",
                                         "SWEEP.toml --index I | --failed [section.key=value ...]\n\n"
-                                        "Starts a run in its folder, where it goes on from its newest checkpoint, and ends with its exit code. A run that is\n"
+                                        "Starts a run in its folder, where it goes on from its newest "
+                                        "checkpoint, and ends with its exit code. A run that is\n"
                                         "done is not started again, one that is running is refused.",
                                         visible, arguments);
   if (!given) return kExitDone;
-  if (given->has("index") == given->has("failed")) throw UserError("give either --index I or --failed; see pscale_sweep run --help");
+  if (given->has("index") == given->has("failed"))
+    throw UserError("give either --index I or --failed; see pscale_sweep run --help");
   const LaunchRequest request{given->get<std::string>("launcher"), given->get<int>("ranks")};
   const Opened opened = open_sweep(*given, "run");
   if (given->has("failed")) return run_failed(opened, *given, request);
@@ -123,7 +134,8 @@ int run(const std::vector<std::string>& arguments) {
   const auto count = static_cast<int64_t>(opened.runs.runs.size());
   if (index < 0) throw UserError("--index must be at least 0");
   if (index >= count) {
-    std::cout << "sweep " << opened.sweep.name << " has runs 0 to " << count - 1 << ": for " << index << " there is nothing to do\n";
+    std::cout << "sweep " << opened.sweep.name << " has runs 0 to " << count - 1 << ": for " << index
+              << " there is nothing to do\n";
     return kExitDone;
   }
   const SweepRun& chosen = opened.runs.runs[static_cast<size_t>(index)];
@@ -137,7 +149,8 @@ int run(const std::vector<std::string>& arguments) {
 
 int status(const std::vector<std::string>& arguments) {
   const auto given = parse_command_line("pscale_sweep status",
-                                        "SWEEP.toml [section.key=value ...]\n\nWhere each run is, from the run folders, and from Slurm where there is one.",
+                                        "SWEEP.toml [section.key=value ...]\n\nWhere each run is, from the "
+                                        "run folders, and from Slurm where there is one.",
                                         options::options_description("Options"), arguments);
   if (!given) return kExitDone;
   const Opened opened = open_sweep(*given, "status");
@@ -147,15 +160,18 @@ int status(const std::vector<std::string>& arguments) {
 
 int report(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
-  visible.add_options()("out", options::value<std::string>(), "folder of report.html and report.csv; sweep.dir where not given");
+  visible.add_options()("out", options::value<std::string>(),
+                        "folder of report.html and report.csv; sweep.dir where not given");
   const auto given = parse_command_line("pscale_sweep report",
                                         "SWEEP.toml [section.key=value ...]\n\n"
-                                        "One HTML page that needs nothing else (loss curves, last losses against each swept key, a table, the best run) and a CSV.\n"
+                                        "One HTML page that needs nothing else (loss curves, last losses "
+                                        "against each swept key, a table, the best run) and a CSV.\n"
                                         "Runs that are not finished are shown as far as they are.",
                                         visible, arguments);
   if (!given) return kExitDone;
   const Opened opened = open_sweep(*given, "report");
-  const std::filesystem::path out = given->has("out") ? std::filesystem::path(given->get<std::string>("out")) : opened.sweep.dir;
+  const std::filesystem::path out =
+      given->has("out") ? std::filesystem::path(given->get<std::string>("out")) : opened.sweep.dir;
   std::vector<ReportRun> runs;
   SlurmJobs slurm;
   for (const SweepRun& run : opened.runs.runs) {
@@ -163,21 +179,26 @@ int report(const std::vector<std::string>& arguments) {
     RunStatus status = status_of(run, rows, slurm);
     runs.push_back({run, std::move(status), std::move(rows)});
   }
-  for (const std::filesystem::path& file : write_report(opened.sweep, runs, opened.runs.dropped, out)) std::cout << file.string() << "\n";
+  for (const std::filesystem::path& file : write_report(opened.sweep, runs, opened.runs.dropped, out))
+    std::cout << file.string() << "\n";
   return kExitDone;
 }
 
 int launch(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
-  visible.add_options()("ranks", options::value<int>()->default_value(0), "MPI ranks; 0: the tasks of the Slurm allocation, 1 outside one")(
-      "launcher", options::value<std::string>()->default_value("auto"), "auto, srun, mpirun or none")("dry-run", "print the command and start nothing");
+  visible.add_options()("ranks", options::value<int>()->default_value(0),
+                        "MPI ranks; 0: the tasks of the Slurm allocation, 1 outside one")(
+      "launcher", options::value<std::string>()->default_value("auto"), "auto, srun, mpirun or none")(
+      "dry-run", "print the command and start nothing");
   const auto given = parse_command_line("pscale_sweep launch",
-                                        "[options] -- PROGRAM [argument ...]\n\nStarts a program under srun or mpirun as found, and ends with its exit code.", visible,
-                                        arguments);
+                                        "[options] -- PROGRAM [argument ...]\n\nStarts a program under srun "
+                                        "or mpirun as found, and ends with its exit code.",
+                                        visible, arguments);
   if (!given) return kExitDone;
   if (given->words.empty()) throw UserError("a program is missing: pscale_sweep launch -- PROGRAM");
   const std::vector<std::string>& command = given->words;
-  const Launch start = find_launch({given->get<std::string>("launcher"), given->get<int>("ranks")}, real_surroundings());
+  const Launch start =
+      find_launch({given->get<std::string>("launcher"), given->get<int>("ranks")}, real_surroundings());
   if (given->has("dry-run")) {
     std::cout << shell_text(start, command) << "\n";
     return kExitDone;

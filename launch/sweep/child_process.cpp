@@ -39,11 +39,13 @@ class Descriptor {
 };
 
 struct Pipe {
-  Pipe() : Pipe([] {
-    std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) throw UserError(cat("cannot make a pipe: ", std::strerror(errno)));
-    return ends;
-  }()) {}
+  Pipe()
+      : Pipe([] {
+          std::array<int, 2> ends{};
+          if (pipe2(ends.data(), O_CLOEXEC) != 0)
+            throw UserError(cat("cannot make a pipe: ", std::strerror(errno)));
+          return ends;
+        }()) {}
   explicit Pipe(std::array<int, 2> ends) : read(ends[0]), write(ends[1]) {}
   Descriptor read, write;
 };
@@ -67,7 +69,8 @@ class BlockedSignals {
 };
 
 /// Replaces this process, which fork() has just made.
-[[noreturn]] void become(const std::vector<std::string>& command, const ChildOptions& options, int out, int err, const sigset_t& mask, pid_t parent) {
+[[noreturn]] void become(const std::vector<std::string>& command, const ChildOptions& options, int out,
+                         int err, const sigset_t& mask, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
   if (out >= 0) dup2(out, STDOUT_FILENO);

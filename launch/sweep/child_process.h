@@ -11,23 +11,26 @@ namespace pscale {
 
 /// How a child ended.
 struct ChildExit {
-  int code = 0;            ///< 128 + signal where one killed it
-  int signal = 0;          ///< that killed it, or 0
+  int code = 0;                ///< 128 + signal where one killed it
+  int signal = 0;              ///< that killed it, or 0
   bool asked_to_stop = false;  ///< SIGTERM, SIGUSR1 or SIGINT came meanwhile
 };
 
 struct ChildOptions {
   std::vector<std::pair<std::string, std::string>> environment;  ///< to set besides this process's own
-  std::function<void(const std::string&)> on_error_line;         ///< each line of its standard error, without the break
-  std::function<void()> on_minute;                               ///< about twice a minute while it runs
+  std::function<void(const std::string&)>
+      on_error_line;                ///< each line of its standard error, without the break
+  std::function<void()> on_minute;  ///< about twice a minute while it runs
 };
 
-/// Runs a command to its end. Its standard error is passed on line by line. SIGTERM and SIGUSR1 are passed on as SIGUSR1, which
-/// mpirun and srun hand to their ranks (mpirun's own answer to SIGTERM is to kill them). Throws UserError where it cannot be
-/// started. Any thread but one at a time: the signals are blocked meanwhile.
+/// Runs a command to its end. Its standard error is passed on line by line. SIGTERM and SIGUSR1 are passed on
+/// as SIGUSR1, which mpirun and srun hand to their ranks (mpirun's own answer to SIGTERM is to kill them).
+/// Throws UserError where it cannot be started. Any thread but one at a time: the signals are blocked
+/// meanwhile.
 ChildExit run_child(const std::vector<std::string>& command, const ChildOptions& options);
 
-/// Standard output and error of a command that ends within seconds; nothing where it cannot be started, fails, or takes longer.
+/// Standard output and error of a command that ends within seconds; nothing where it cannot be started,
+/// fails, or takes longer.
 std::optional<std::string> output_of(const std::vector<std::string>& command);
 
 }  // namespace pscale

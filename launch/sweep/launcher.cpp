@@ -19,7 +19,9 @@ int number(const std::optional<std::string>& text) {
   return value;
 }
 
-int nodes_of(const Surroundings& around) { return std::max(1, number(around.variable("SLURM_JOB_NUM_NODES"))); }
+int nodes_of(const Surroundings& around) {
+  return std::max(1, number(around.variable("SLURM_JOB_NUM_NODES")));
+}
 
 /// Tasks of the allocation; a rank for each GPU where only GPUs were asked for.
 int allocated_ranks(const Surroundings& around) {
@@ -33,10 +35,12 @@ std::string chosen(const LaunchRequest& request, const Surroundings& around, boo
   if (request.launcher != "auto") {
     if (request.launcher != "srun" && request.launcher != "mpirun" && request.launcher != "none")
       throw UserError(cat("--launcher ", request.launcher, ": must be auto, srun, mpirun or none"));
-    if (request.launcher == "srun" && !in_slurm) throw UserError("--launcher srun: there is no Slurm allocation here; take one with salloc or sbatch");
+    if (request.launcher == "srun" && !in_slurm)
+      throw UserError("--launcher srun: there is no Slurm allocation here; take one with salloc or sbatch");
     if (request.launcher != "none" && !around.has_program(request.launcher))
       throw UserError(cat("--launcher ", request.launcher, ": it is not in PATH"));
-    if (request.launcher == "none" && ranks > 1) throw UserError(cat("--launcher none starts one rank, not ", ranks));
+    if (request.launcher == "none" && ranks > 1)
+      throw UserError(cat("--launcher none starts one rank, not ", ranks));
     return request.launcher;
   }
   if (in_slurm && around.has_program("srun") && around.srun_has_pmix()) return "srun";
@@ -61,7 +65,9 @@ Surroundings real_surroundings() {
       if (access((folder + "/" + name).c_str(), X_OK) == 0) return true;
     return false;
   };
-  around.srun_has_pmix = [] { return output_of({"srun", "--mpi=list"}).value_or("").find("pmix") != std::string::npos; };
+  around.srun_has_pmix = [] {
+    return output_of({"srun", "--mpi=list"}).value_or("").find("pmix") != std::string::npos;
+  };
   cpu_set_t cores;
   CPU_ZERO(&cores);
   if (sched_getaffinity(0, sizeof(cores), &cores) == 0) around.cores = CPU_COUNT(&cores);
@@ -75,7 +81,8 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
   launch.ranks = request.ranks > 0 ? request.ranks : in_slurm ? allocated_ranks(around) : 1;
   const std::string launcher = chosen(request, around, in_slurm, launch.ranks);
   const int cpus = number(around.variable("SLURM_CPUS_PER_TASK"));
-  if (in_slurm && !around.variable("OMP_NUM_THREADS")) launch.environment.emplace_back("OMP_NUM_THREADS", cat(std::max(1, cpus)));
+  if (in_slurm && !around.variable("OMP_NUM_THREADS"))
+    launch.environment.emplace_back("OMP_NUM_THREADS", cat(std::max(1, cpus)));
 
   if (launcher == "srun") {
     launch.words = {"srun"};
@@ -96,7 +103,8 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
       else
         launch.words.insert(launch.words.end(), {"--bind-to", "none"});
       for (const char* name : {"OMP_NUM_THREADS", "PATH", "LD_LIBRARY_PATH"})
-        if (name == std::string("OMP_NUM_THREADS") || around.variable(name)) launch.words.insert(launch.words.end(), {"-x", name});
+        if (name == std::string("OMP_NUM_THREADS") || around.variable(name))
+          launch.words.insert(launch.words.end(), {"-x", name});
     }
   }
   return launch;
@@ -129,7 +137,10 @@ std::string shell_text(const Launch& launch, const std::vector<std::string>& com
   std::vector<std::string> words;
   for (const auto& [name, value] : launch.environment) words.push_back(cat(name, "=", value));
   const auto add = [&](const std::string& word) {
-    const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:+%@") == std::string::npos;
+    const bool plain =
+        !word.empty() &&
+        word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=,:+%@") ==
+            std::string::npos;
     std::string quoted = "'";
     for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
     words.push_back(plain ? word : quoted + "'");

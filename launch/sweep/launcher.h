@@ -1,5 +1,5 @@
-// How ranks are started: by srun or mpirun, whichever the place has, with the threads and binding that Slurm's allocation
-// asks for.
+// How ranks are started: by srun or mpirun, whichever the place has, with the threads and binding that
+// Slurm's allocation asks for.
 #pragma once
 
 #include <functional>
@@ -14,10 +14,11 @@ namespace pscale {
 
 /// What is asked of the process's surroundings; tests give their own.
 struct Surroundings {
-  std::function<std::optional<std::string>(const std::string&)> variable;  ///< of the environment; empty is absent
-  std::function<bool(const std::string&)> has_program;                     ///< in PATH
-  std::function<bool()> srun_has_pmix;                                     ///< whether `srun --mpi=list` names pmix
-  int cores = 1;                                                           ///< that this process may use
+  std::function<std::optional<std::string>(const std::string&)>
+      variable;                                         ///< of the environment; empty is absent
+  std::function<bool(const std::string&)> has_program;  ///< in PATH
+  std::function<bool()> srun_has_pmix;                  ///< whether `srun --mpi=list` names pmix
+  int cores = 1;                                        ///< that this process may use
 };
 Surroundings real_surroundings();
 
@@ -32,12 +33,12 @@ struct Launch {
   std::vector<std::pair<std::string, std::string>> environment;  ///< variables to set
 };
 
-/// Inside a Slurm allocation: srun where it speaks PMIx, else mpirun. Outside: mpirun, or nothing for one rank. Throws UserError
-/// where what is asked for is not there.
+/// Inside a Slurm allocation: srun where it speaks PMIx, else mpirun. Outside: mpirun, or nothing for one
+/// rank. Throws UserError where what is asked for is not there.
 Launch find_launch(const LaunchRequest& request, const Surroundings& around);
 
-/// Runs a command under a launch to its end, as run_child() does, whose `environment` is set here. Where srun ended with the code
-/// of a rank that it killed, the code is that of the rank that ended by itself.
+/// Runs a command under a launch to its end, as run_child() does, whose `environment` is set here. Where srun
+/// ended with the code of a rank that it killed, the code is that of the rank that ended by itself.
 ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options);
 
 /// The exit code that a line of srun's gives for a task: "srun: error: n1: task 0: Exited with exit code 2".

@@ -22,16 +22,20 @@ Verdict judge(const std::vector<ReportRun>& runs) {
   Verdict verdict;
   const auto done = [](const ReportRun& run) { return run.status.state == RunState::done; };
   verdict.among_done = std::any_of(runs.begin(), runs.end(), done);
-  const auto counts = [&](const ReportRun& run) { return (!verdict.among_done || done(run)) && !run.rows.empty(); };
-  const bool validated = std::any_of(runs.begin(), runs.end(), counts) && std::all_of(runs.begin(), runs.end(), [&](const ReportRun& run) {
-    return !counts(run) || last_known(run.rows, &RunRow::validation_loss).known();
-  });
+  const auto counts = [&](const ReportRun& run) {
+    return (!verdict.among_done || done(run)) && !run.rows.empty();
+  };
+  const bool validated = std::any_of(runs.begin(), runs.end(), counts) &&
+                         std::all_of(runs.begin(), runs.end(), [&](const ReportRun& run) {
+                           return !counts(run) || last_known(run.rows, &RunRow::validation_loss).known();
+                         });
   if (validated) verdict.metric = &RunRow::validation_loss;
   verdict.name = validated ? "last validation loss" : "last loss";
   for (size_t i = 0; i < runs.size(); ++i) {
     const MetricNumber mine = last_known(runs[i].rows, verdict.metric);
     if (!counts(runs[i]) || !mine.known()) continue;
-    if (!verdict.best || mine.value < last_known(runs[*verdict.best].rows, verdict.metric).value) verdict.best = i;
+    if (!verdict.best || mine.value < last_known(runs[*verdict.best].rows, verdict.metric).value)
+      verdict.best = i;
   }
   return verdict;
 }
@@ -40,7 +44,8 @@ std::string report_csv(const std::vector<ReportRun>& runs) {
   std::vector<std::string> header{"index", "run", "variant"};
   if (!runs.empty())
     for (const auto& [key, value] : runs[0].run.swept) header.push_back(csv_field(key));
-  for (const char* name : {"state", "reason", "step", "max_steps", "loss", "validation_loss", "grad_norm", "tokens", "tokens_per_second", "folder"})
+  for (const char* name : {"state", "reason", "step", "max_steps", "loss", "validation_loss", "grad_norm",
+                           "tokens", "tokens_per_second", "folder"})
     header.push_back(name);
   std::string text = join(header, ",") + "\n";
   for (const ReportRun& r : runs) {
@@ -53,7 +58,8 @@ std::string report_csv(const std::vector<ReportRun>& runs) {
     fields.push_back(csv_field(r.status.reason));
     fields.push_back(cat(r.status.step));
     fields.push_back(cat(r.status.max_steps));
-    for (const auto metric : {&RunRow::loss, &RunRow::validation_loss, &RunRow::grad_norm, &RunRow::tokens, &RunRow::tokens_per_second})
+    for (const auto metric : {&RunRow::loss, &RunRow::validation_loss, &RunRow::grad_norm, &RunRow::tokens,
+                              &RunRow::tokens_per_second})
       fields.push_back(last_known(r.rows, metric).text);
     fields.push_back(csv_field(r.run.folder().string()));
     text += join(fields, ",") + "\n";
@@ -61,7 +67,8 @@ std::string report_csv(const std::vector<ReportRun>& runs) {
   return text;
 }
 
-std::vector<std::filesystem::path> write_report(const Sweep& sweep, const std::vector<ReportRun>& runs, const std::vector<DroppedPoint>& dropped,
+std::vector<std::filesystem::path> write_report(const Sweep& sweep, const std::vector<ReportRun>& runs,
+                                                const std::vector<DroppedPoint>& dropped,
                                                 const std::filesystem::path& folder) {
   make_folder_durably(folder);
   write_file_durably(folder / "report.html", report_html(sweep, runs, dropped));

@@ -1,5 +1,5 @@
-// Plots of a report as SVG text: axes, ticks, curves. Every point carries its numbers, so the page can be checked against the
-// metrics.
+// Plots of a report as SVG text: axes, ticks, curves. Every point carries its numbers, so the page can be
+// checked against the metrics.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ struct PlotPoint {
 };
 
 struct PlotSeries {
-  std::string name;  ///< shown where the pointer rests
-  size_t color = 0;  ///< which of the report's colours; series of one colour differ in their dashes
+  std::string name;    ///< shown where the pointer rests
+  size_t color = 0;    ///< which of the report's colours; series of one colour differ in their dashes
   bool marks = false;  ///< a mark at each point
   bool line = true;
   std::vector<PlotPoint> points;

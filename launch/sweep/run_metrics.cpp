@@ -22,9 +22,10 @@ std::vector<RunRow> read_metrics(const std::filesystem::path& folder) {
   for (std::string line; std::getline(file, line);) {
     const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
     if (!row.is_object() || !row.contains("step") || !row["step"].is_number_integer()) continue;
-    rows.push_back({row["step"].get<int64_t>(), number(row, "time"), number(row, "tokens"), number(row, "loss"),
-                    number(row, "validation_loss"), number(row, "grad_norm"), number(row, "learning_rate"),
-                    number(row, "step_seconds"), number(row, "tokens_per_second")});
+    rows.push_back({row["step"].get<int64_t>(), number(row, "time"), number(row, "tokens"),
+                    number(row, "loss"), number(row, "validation_loss"), number(row, "grad_norm"),
+                    number(row, "learning_rate"), number(row, "step_seconds"),
+                    number(row, "tokens_per_second")});
   }
   return rows;
 }

@@ -20,7 +20,8 @@ struct RunRow {
   MetricNumber time, tokens, loss, validation_loss, grad_norm, learning_rate, step_seconds, tokens_per_second;
 };
 
-/// The rows in the order of their steps. A torn last line, as of a run that writes it now, is left out; no file is no rows.
+/// The rows in the order of their steps. A torn last line, as of a run that writes it now, is left out; no
+/// file is no rows.
 std::vector<RunRow> read_metrics(const std::filesystem::path& folder);
 
 /// The last value that is known, or an unknown one.

@@ -14,11 +14,14 @@ namespace {
 
 constexpr size_t kLongest = 120, kLongestValue = 48, kHashDigits = 8;
 
-std::string short_hash(const std::string& text) { return to_hex(hash_of(text.data(), text.size())).substr(0, kHashDigits); }
+std::string short_hash(const std::string& text) {
+  return to_hex(hash_of(text.data(), text.size())).substr(0, kHashDigits);
+}
 
 std::string safe(const std::string& text) {
   std::string out;
-  for (const char c : text) out += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-' ? c : '-';
+  for (const char c : text)
+    out += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-' ? c : '-';
   // A path is told by its last part, and what was lost by the hash.
   const size_t slash = text.find_last_of('/');
   if (slash != std::string::npos && slash + 1 < text.size()) out = out.substr(slash + 1);
@@ -48,18 +51,21 @@ std::string name_of_value(const ConfigValue& value) {
   if (const auto* text = std::get_if<std::string>(&value.data)) return text->empty() ? "empty" : safe(*text);
   if (const auto* items = std::get_if<ConfigArray>(&value.data)) {
     std::vector<std::string> parts;
-    for (const ConfigValue& item : *items) parts.push_back(item.table() ? safe(value.text()) : name_of_value(item));
+    for (const ConfigValue& item : *items)
+      parts.push_back(item.table() ? safe(value.text()) : name_of_value(item));
     return parts.empty() ? "empty" : safe(join(parts, "-"));
   }
   return safe(value.text());
 }
 
-std::string name_of_run(const std::string& variant, const std::vector<std::pair<std::string, ConfigValue>>& values) {
+std::string name_of_run(const std::string& variant,
+                        const std::vector<std::pair<std::string, ConfigValue>>& values) {
   const auto last = [](const std::string& key) { return key.substr(key.rfind('.') + 1); };
   std::vector<std::string> parts;
   if (!variant.empty()) parts.push_back(safe(variant));
   for (const auto& [key, value] : values) {
-    const auto alike = std::count_if(values.begin(), values.end(), [&](const auto& other) { return last(other.first) == last(key); });
+    const auto alike = std::count_if(values.begin(), values.end(),
+                                     [&](const auto& other) { return last(other.first) == last(key); });
     parts.push_back(cat(alike > 1 ? key : last(key), "=", name_of_value(value)));
   }
   if (parts.empty()) return "run";

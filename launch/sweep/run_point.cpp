@@ -23,7 +23,8 @@ std::string variable(const char* name) {
   return text ? text : "";
 }
 
-/// Slurm's name for this job. Of an array's task by its number: the id of the last task is that of the whole array.
+/// Slurm's name for this job. Of an array's task by its number: the id of the last task is that of the whole
+/// array.
 std::string job_name() {
   const std::string array = variable("SLURM_ARRAY_JOB_ID"), task = variable("SLURM_ARRAY_TASK_ID");
   return array.empty() || task.empty() ? variable("SLURM_JOB_ID") : cat(array, "_", task);
@@ -69,13 +70,16 @@ void check_not_elsewhere(const SweepRun& run, const RunRecord& record, const std
   SlurmJobs slurm;
   const RunStatus status = status_of(run, {}, slurm);
   if (status.state != RunState::running) return;
-  throw UserError(cat(run.folder().string(), ": ", record.host, " is running it", record.job.empty() ? "" : cat(" in job ", record.job),
+  throw UserError(cat(run.folder().string(), ": ", record.host, " is running it",
+                      record.job.empty() ? "" : cat(" in job ", record.job),
                       "; wait for its end (pscale_sweep status), or cancel it"));
 }
 
 }  // namespace
 
-std::filesystem::path program_folder() { return std::filesystem::read_symlink("/proc/self/exe").parent_path(); }
+std::filesystem::path program_folder() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path();
+}
 
 std::vector<std::string> train_command(const Sweep& sweep, const SweepRun& run) {
   std::vector<std::string> command{(program_folder() / "pscale_train").string(), sweep.base.string()};
@@ -88,13 +92,16 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
   const std::optional<RunLock> lock = RunLock::take(run.folder());
   std::optional<RunRecord> before = read_record(run.folder());
   if (!lock)
-    throw UserError(cat(run.folder().string(), ": it is running already", before ? cat(" on ", before->host, ", process ", before->process) : "",
-                        before && !before->job.empty() ? cat(", job ", before->job) : "", "; wait for its end, or cancel it"));
+    throw UserError(cat(run.folder().string(), ": it is running already",
+                        before ? cat(" on ", before->host, ", process ", before->process) : "",
+                        before && !before->job.empty() ? cat(", job ", before->job) : "",
+                        "; wait for its end, or cancel it"));
   const std::string job = job_name();
   if (before) check_not_elsewhere(run, *before, job);
   if (before && !before->running && before->exit_code == kExitDone) {
     if (const std::string changes = changed_since(run, *before); !changes.empty())
-      throw UserError(cat(run.folder().string(), ": it was done with other values: ", changes, "; set sweep.dir to another folder, or move this one away"));
+      throw UserError(cat(run.folder().string(), ": it was done with other values: ", changes,
+                          "; set sweep.dir to another folder, or move this one away"));
     std::cout << "run " << run.index << " (" << run.name << ") is done: there is nothing to do\n";
     return kExitDone;
   }

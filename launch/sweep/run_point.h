@@ -13,9 +13,9 @@ namespace pscale {
 /// The command of pscale_train for a run, without its launcher.
 std::vector<std::string> train_command(const Sweep& sweep, const SweepRun& run);
 
-/// Runs it to its end in its folder, going on from the newest checkpoint there, and leaves a record of how it ended. Returns the
-/// exit code of the launcher; 0 where the run is done already. Throws UserError where it is running elsewhere, or was
-/// done with other values.
+/// Runs it to its end in its folder, going on from the newest checkpoint there, and leaves a record of how it
+/// ended. Returns the exit code of the launcher; 0 where the run is done already. Throws UserError where it
+/// is running elsewhere, or was done with other values.
 int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch);
 
 /// The folder of the programs.

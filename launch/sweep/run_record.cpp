@@ -64,7 +64,8 @@ void write_record(const fs::path& folder, const RunRecord& record) {
     json["errors"] = record.errors;
   }
   // Standard error may hold any bytes.
-  write_file_durably(record_of(folder), json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file_durably(record_of(folder),
+                     json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void touch_record(const fs::path& folder) {

@@ -1,5 +1,5 @@
-// What `pscale_sweep run` leaves in a run's folder for others to read: sweep.json, who runs it and how it ended, and sweep.lock,
-// which is held while it runs.
+// What `pscale_sweep run` leaves in a run's folder for others to read: sweep.json, who runs it and how it
+// ended, and sweep.lock, which is held while it runs.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ struct RunRecord {
   std::string command;                 ///< as a line for a shell
   std::string host;
   int64_t process = 0;
-  std::string job;             ///< Slurm's id of the job, or of the array's task; empty outside Slurm
+  std::string job;                ///< Slurm's id of the job, or of the array's task; empty outside Slurm
   double started = 0, ended = 0;  ///< seconds since 1970
   int exit_code = 0;
-  int signal = 0;              ///< that killed the launcher, or 0
-  std::string reason;          ///< why it failed, one of those of failure.h; empty where it did not
+  int signal = 0;                   ///< that killed the launcher, or 0
+  std::string reason;               ///< why it failed, one of those of failure.h; empty where it did not
   std::vector<std::string> errors;  ///< the last lines of standard error that say why
 };
 
@@ -39,8 +39,9 @@ std::string host_name();
 /// The lock of a run's folder. Given up when it is destroyed or its process ends, however that happens.
 class RunLock {
  public:
-  /// Nothing where another process holds it. Makes the file, and the folder, where they are missing. A file system that has no
-  /// locks is taken for free: there the record alone protects a run. Throws UserError where the folder cannot be written.
+  /// Nothing where another process holds it. Makes the file, and the folder, where they are missing. A file
+  /// system that has no locks is taken for free: there the record alone protects a run. Throws UserError
+  /// where the folder cannot be written.
   static std::optional<RunLock> take(const std::filesystem::path& folder);
   /// Whether a process holds it. False where there is no such file.
   static bool held(const std::filesystem::path& folder);

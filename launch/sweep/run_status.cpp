@@ -34,7 +34,8 @@ std::optional<double> time_left(const std::vector<RunRow>& rows, int64_t max_ste
   RemainingTime remaining;
   int64_t before = 0;
   for (const RunRow& row : rows) {
-    if (row.step_seconds.known()) remaining.add(row.step_seconds.value, std::max<int64_t>(1, row.step - before));
+    if (row.step_seconds.known())
+      remaining.add(row.step_seconds.value, std::max<int64_t>(1, row.step - before));
     before = row.step;
   }
   const double seconds = remaining.seconds_left(max_steps - before);
@@ -46,8 +47,8 @@ std::map<std::string, std::string> compared(const std::vector<std::string>& over
   for (const std::string& text : overrides) {
     const size_t equals = text.find('=');
     const std::string key = text.substr(0, equals);
-    const bool free = key.starts_with("parallel.") || key.starts_with("log.") || key.starts_with("checkpoint.") ||
-                      (key.starts_with("run.") && key != "run.seed");
+    const bool free = key.starts_with("parallel.") || key.starts_with("log.") ||
+                      key.starts_with("checkpoint.") || (key.starts_with("run.") && key != "run.seed");
     if (!free) values[key] = equals == std::string::npos ? "" : text.substr(equals + 1);
   }
   return values;
@@ -86,7 +87,8 @@ RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJ
       status.errors = record.errors;
       // While a job is being ended Slurm does not say why; afterwards it does.
       if (record.reason.find("signal") != std::string::npos)
-        if (const std::string reason = reason_of_job_state(slurm.state(record.job)); !reason.empty()) status.reason = reason;
+        if (const std::string reason = reason_of_job_state(slurm.state(record.job)); !reason.empty())
+          status.reason = reason;
     }
     return status;
   }
@@ -110,7 +112,9 @@ std::string changed_since(const SweepRun& run, const RunRecord& record) {
   std::vector<std::string> changes;
   for (const auto& [key, value] : now) {
     const auto before = then.find(key);
-    if (before == then.end() || before->second != value) changes.push_back(cat(key, " (now ", value, ", then ", before == then.end() ? "not set" : before->second, ")"));
+    if (before == then.end() || before->second != value)
+      changes.push_back(
+          cat(key, " (now ", value, ", then ", before == then.end() ? "not set" : before->second, ")"));
   }
   for (const auto& [key, value] : then)
     if (!now.contains(key)) changes.push_back(cat(key, " (then ", value, ", now not set)"));
@@ -125,8 +129,8 @@ std::string status_text(const std::vector<SweepRun>& runs, const std::vector<Run
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunStatus& s = states[i];
     ++count[s.state];
-    out << std::setw(4) << runs[i].index << "  " << std::left << std::setw(static_cast<int>(width)) << runs[i].name << "  " << std::setw(8)
-        << to_string(s.state) << std::right;
+    out << std::setw(4) << runs[i].index << "  " << std::left << std::setw(static_cast<int>(width))
+        << runs[i].name << "  " << std::setw(8) << to_string(s.state) << std::right;
     if (s.step > 0) out << "  step " << s.step << "/" << s.max_steps;
     if (s.seconds_left) out << "  eta " << format_duration(*s.seconds_left);
     if (!s.reason.empty()) out << "  " << s.reason;

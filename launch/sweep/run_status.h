@@ -28,8 +28,8 @@ struct RunStatus {
 /// `rows` are the run's metrics.
 RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJobs& slurm);
 
-/// Where a run that is done was given values that the sweep now sets otherwise: a sentence that says which. Keys that change
-/// neither results nor their number (run, parallel, log, checkpoint) may differ.
+/// Where a run that is done was given values that the sweep now sets otherwise: a sentence that says which.
+/// Keys that change neither results nor their number (run, parallel, log, checkpoint) may differ.
 std::string changed_since(const SweepRun& run, const RunRecord& record);
 
 /// A line for each run, and how many there are of each kind.

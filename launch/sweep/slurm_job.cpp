@@ -19,7 +19,9 @@ std::string ask(const std::string& job) {
     const size_t at = shown->find("JobState=");
     if (at != std::string::npos) return first_word(shown->substr(at + 9));
   }
-  if (const auto counted = output_of({"sacct", "--noheader", "--allocations", "--jobs=" + job, "--format=State"})) return first_word(*counted);
+  if (const auto counted =
+          output_of({"sacct", "--noheader", "--allocations", "--jobs=" + job, "--format=State"}))
+    return first_word(*counted);
   return "";
 }
 

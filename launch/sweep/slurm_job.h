@@ -9,7 +9,8 @@ namespace pscale {
 /// Asks squeue, sacct and scontrol, each job once.
 class SlurmJobs {
  public:
-  /// RUNNING, PENDING, COMPLETED, TIMEOUT, NODE_FAIL, OUT_OF_MEMORY, CANCELLED, ...; empty where nobody knows.
+  /// RUNNING, PENDING, COMPLETED, TIMEOUT, NODE_FAIL, OUT_OF_MEMORY, CANCELLED, ...; empty where nobody
+  /// knows.
   std::string state(const std::string& job);
 
  private:

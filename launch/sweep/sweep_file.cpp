@@ -45,7 +45,8 @@ class Reader {
       for (size_t i = 0; i < values->size(); ++i)
         for (size_t k = 0; k < i; ++k)
           if ((*values)[i].text() == (*values)[k].text())
-            say(given.value, cat("grid.", given.key, " names ", (*values)[i].text(), " twice; once is enough"));
+            say(given.value,
+                cat("grid.", given.key, " names ", (*values)[i].text(), " twice; once is enough"));
       axes.push_back({given.key, *values});
     }
     return axes;
@@ -70,10 +71,12 @@ class Reader {
         else if (settable(given, "variant"))
           variant.values.push_back(given);
       }
-      if (variant.name.empty() && !table->find("name")) say(value, "variant.name is missing: it names the runs' folders");
+      if (variant.name.empty() && !table->find("name"))
+        say(value, "variant.name is missing: it names the runs' folders");
       for (const Variant& other : all)
         if (!variant.name.empty() && other.name == variant.name)
-          say(*table->find("name"), cat("variant.name = \"", variant.name, "\" is given twice; names must differ"));
+          say(*table->find("name"),
+              cat("variant.name = \"", variant.name, "\" is given twice; names must differ"));
       all.push_back(std::move(variant));
     }
     return all;
@@ -95,8 +98,11 @@ class Reader {
           say(item, cat("drop.because = ", item.text(), " must be text in quotes"));
         }
       }
-      if (!table->find("because")) say(value, "drop.because is missing: the listing says it for each point that is left out");
-      if (rule.conditions.empty()) say(value, "a [[drop]] without a condition would leave out every point; give it a section.key = value");
+      if (!table->find("because"))
+        say(value, "drop.because is missing: the listing says it for each point that is left out");
+      if (rule.conditions.empty())
+        say(value,
+            "a [[drop]] without a condition would leave out every point; give it a section.key = value");
       all.push_back(std::move(rule));
     }
     return all;
@@ -111,7 +117,8 @@ class Reader {
     if (items)
       for (const ConfigValue& item : *items)
         if (item.table()) found.push_back(item.table());
-    if (!items || found.size() != items->size()) say(value, cat(name, " must be written [[", name, "]], once for each"));
+    if (!items || found.size() != items->size())
+      say(value, cat(name, " must be written [[", name, "]], once for each"));
     return found;
   }
 
@@ -121,7 +128,8 @@ class Reader {
       return false;
     }
     if (given.key.find('.') != std::string::npos) return true;
-    say(given.value, cat(where, ".", given.key, " names no section; write section.key, such as train.max_steps"));
+    say(given.value,
+        cat(where, ".", given.key, " names no section; write section.key, such as train.max_steps"));
     return false;
   }
 
@@ -140,10 +148,13 @@ class Reader {
           if (word == "not")
             condition.unlike = bound;
           else if ((word == "above" || word == "below") && (whole || real))
-            (word == "above" ? condition.above : condition.below) = whole ? static_cast<double>(*whole) : *real;
+            (word == "above" ? condition.above : condition.below) =
+                whole ? static_cast<double>(*whole) : *real;
           else
-            say(bound, cat("drop.", prefix, key, ".", word, " = ", bound.text(),
-                           word == "above" || word == "below" ? " must be a number" : " is unknown; the words are above, below, not"));
+            say(bound,
+                cat("drop.", prefix, key, ".", word, " = ", bound.text(),
+                    word == "above" || word == "below" ? " must be a number"
+                                                       : " is unknown; the words are above, below, not"));
         }
       } else {
         condition.values = {item};
@@ -167,8 +178,10 @@ void check_once(const Sweep& sweep, const Sweep& file, Reader& reader) {
         break;
       }
     for (const Variant& variant : sweep.variants)
-      if (const auto found = std::find_if(variant.values.begin(), variant.values.end(), same); found != variant.values.end())
-        reader.say(found->value, cat(axis.key, " is set by variant \"", variant.name, "\", but [grid] sweeps it; keep one of the two"));
+      if (const auto found = std::find_if(variant.values.begin(), variant.values.end(), same);
+          found != variant.values.end())
+        reader.say(found->value, cat(axis.key, " is set by variant \"", variant.name,
+                                     "\", but [grid] sweeps it; keep one of the two"));
   }
 }
 
@@ -213,14 +226,16 @@ Sweep read_sweep(const fs::path& path, const std::vector<std::string>& overrides
   const ConfigTable nothing;
   const auto section = [&](const char* name) -> const ConfigTable& {
     const ConfigValue* value = values.find(name);
-    if (value && !value->table()) reader.say(*value, cat(name, " = ", value->text(), " must be a table: [", name, "]"));
+    if (value && !value->table())
+      reader.say(*value, cat(name, " = ", value->text(), " must be a table: [", name, "]"));
     return value && value->table() ? *value->table() : nothing;
   };
   for (const auto& [name, value] : values.entries()) {
     if (std::find(kSections.begin(), kSections.end(), name) != kSections.end()) continue;
     const std::string near = nearest(name, kSections);
     reader.say(value, cat("there is no section [", name, "] in a sweep; ",
-                          near.empty() ? cat("the sections are ", join(kSections, ", "), "; keys of all runs belong in [fixed]")
+                          near.empty() ? cat("the sections are ", join(kSections, ", "),
+                                             "; keys of all runs belong in [fixed]")
                                        : cat("did you mean [", near, "]?")));
   }
   sweep.fixed = reader.fixed(section("fixed"));
@@ -244,7 +259,8 @@ Sweep read_sweep(const fs::path& path, const std::vector<std::string>& overrides
     std::erase_if(sweep.fixed, same);
     for (Variant& variant : sweep.variants)
       if (std::any_of(variant.values.begin(), variant.values.end(), same))
-        reader.say(given.value, cat(given.key, " is set by variant \"", variant.name, "\"; the command line can set what all runs share"));
+        reader.say(given.value, cat(given.key, " is set by variant \"", variant.name,
+                                    "\"; the command line can set what all runs share"));
     sweep.fixed.push_back(std::move(given));
   }
   check_once(sweep, file, reader);

@@ -69,9 +69,9 @@ struct Sweep {
   std::vector<DropRule> drops;
 };
 
-/// Reads a sweep. `overrides` are section.key=value of the command line: sweep.dir, or keys of all runs, over [fixed].
-/// Whether the keys exist and the values fit shows when the points are made. Throws UserError with all problems, each with
-/// file, line and key.
+/// Reads a sweep. `overrides` are section.key=value of the command line: sweep.dir, or keys of all runs, over
+/// [fixed]. Whether the keys exist and the values fit shows when the points are made. Throws UserError with
+/// all problems, each with file, line and key.
 Sweep read_sweep(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
 /// The leaves of a table in the order of their lines, each under its dotted name.

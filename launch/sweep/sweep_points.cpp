@@ -20,10 +20,12 @@ bool equal(const ConfigValue& a, const ConfigValue& b) {
   return a.text() == b.text();
 }
 
-/// Whether a condition holds for the value of its key. A key without a value has no bounds and differs from everything.
+/// Whether a condition holds for the value of its key. A key without a value has no bounds and differs from
+/// everything.
 bool holds(const DropCondition& condition, const ConfigValue* value) {
   if (!condition.values.empty())
-    return value && std::any_of(condition.values.begin(), condition.values.end(), [&](const ConfigValue& v) { return equal(v, *value); });
+    return value && std::any_of(condition.values.begin(), condition.values.end(),
+                                [&](const ConfigValue& v) { return equal(v, *value); });
   std::optional<double> number;
   if (value) {
     if (const auto* whole = std::get_if<int64_t>(&value->data)) number = static_cast<double>(*whole);
@@ -52,8 +54,10 @@ void check_rules(const Sweep& sweep, std::vector<std::string>& problems) {
     for (const DropCondition& condition : rule.conditions) {
       if (std::find(known.begin(), known.end(), condition.key) != known.end()) continue;
       const std::string near = nearest(condition.key, known);
-      const std::string at = condition.values.empty() ? sweep.path.string() : condition.values[0].location.text();
-      problems.push_back(cat(at, ": drop.", condition.key, " is unknown", near.empty() ? "" : cat("; did you mean ", near, "?")));
+      const std::string at =
+          condition.values.empty() ? sweep.path.string() : condition.values[0].location.text();
+      problems.push_back(cat(at, ": drop.", condition.key, " is unknown",
+                             near.empty() ? "" : cat("; did you mean ", near, "?")));
     }
 }
 
@@ -95,7 +99,8 @@ std::vector<Point> points_of(const Sweep& sweep) {
         set_key(point.given, sweep.grid[k].key, sweep.grid[k].values[at[k]]);
       }
       point.run.name = name_of_run(variant.name, point.run.swept);
-      for (const Assignment& set : flattened(point.given)) point.run.overrides.push_back(cat(set.key, "=", set.value.text()));
+      for (const Assignment& set : flattened(point.given))
+        point.run.overrides.push_back(cat(set.key, "=", set.value.text()));
       std::vector<std::string> sorted = point.run.overrides;
       std::sort(sorted.begin(), sorted.end());
       point.values = join(sorted, "\n");
@@ -122,7 +127,8 @@ class PointProblems {
       if (where.size() == points)
         problems.push_back(problem);
       else
-        problems.push_back(cat(problem, " [in run ", where[0], where.size() > 1 ? cat(" and ", where.size() - 1, " more") : "",
+        problems.push_back(cat(problem, " [in run ", where[0],
+                               where.size() > 1 ? cat(" and ", where.size() - 1, " more") : "",
                                "; change it, or leave such points out with a [[drop]]]"));
     }
   }
@@ -153,10 +159,11 @@ SweepRuns expand(const Sweep& sweep) {
     ConfigTable values = base;
     merge(values, point.given);
     const auto rule = std::find_if(sweep.drops.begin(), sweep.drops.end(), [&](const DropRule& drop) {
-      return !drop.conditions.empty() && std::all_of(drop.conditions.begin(), drop.conditions.end(), [&](const DropCondition& c) {
-        const ConfigValue* given = find_key(values, c.key);
-        return holds(c, given ? given : find_key(defaults, c.key));
-      });
+      return !drop.conditions.empty() &&
+             std::all_of(drop.conditions.begin(), drop.conditions.end(), [&](const DropCondition& c) {
+               const ConfigValue* given = find_key(values, c.key);
+               return holds(c, given ? given : find_key(defaults, c.key));
+             });
     });
     if (rule != sweep.drops.end()) {
       result.dropped.push_back({point.run.name, rule->because});
@@ -164,9 +171,11 @@ SweepRuns expand(const Sweep& sweep) {
     }
     ++checked;
     if (const auto [same, added] = by_values.emplace(point.values, point.run.name); !added)
-      problems.push_back(cat(sweep.path.string(), ": ", same->second, " and ", point.run.name, " are the same run; take one of them out"));
+      problems.push_back(cat(sweep.path.string(), ": ", same->second, " and ", point.run.name,
+                             " are the same run; take one of them out"));
     else if (!by_name.emplace(point.run.name, point.values).second)
-      problems.push_back(cat(sweep.path.string(), ": two different runs would be named ", point.run.name, "; write their values less alike"));
+      problems.push_back(cat(sweep.path.string(), ": two different runs would be named ", point.run.name,
+                             "; write their values less alike"));
     try {
       point.run.config = load_config(std::move(values));
     } catch (const UserError& invalid) {
@@ -177,7 +186,8 @@ SweepRuns expand(const Sweep& sweep) {
     result.runs.push_back(std::move(point.run));
   }
   broken.move_to(problems, checked);
-  if (problems.empty() && result.runs.empty()) problems.push_back(cat(sweep.path.string(), ": the [[drop]] rules leave no run"));
+  if (problems.empty() && result.runs.empty())
+    problems.push_back(cat(sweep.path.string(), ": the [[drop]] rules leave no run"));
   if (!problems.empty()) throw UserError(std::move(problems));
   return result;
 }

@@ -9,18 +9,23 @@
 namespace pscale {
 namespace {
 
-Surroundings place(std::map<std::string, std::string> variables, std::vector<std::string> programs, bool pmix = true) {
+Surroundings place(std::map<std::string, std::string> variables, std::vector<std::string> programs,
+                   bool pmix = true) {
   Surroundings around;
   around.variable = [=](const std::string& name) {
     const auto found = variables.find(name);
     return found == variables.end() ? std::nullopt : std::optional(found->second);
   };
-  around.has_program = [=](const std::string& name) { return std::find(programs.begin(), programs.end(), name) != programs.end(); };
+  around.has_program = [=](const std::string& name) {
+    return std::find(programs.begin(), programs.end(), name) != programs.end();
+  };
   around.srun_has_pmix = [=] { return pmix; };
   around.cores = 32;
   return around;
 }
-std::string words(const LaunchRequest& request, const Surroundings& around) { return shell_text(find_launch(request, around), {"train"}); }
+std::string words(const LaunchRequest& request, const Surroundings& around) {
+  return shell_text(find_launch(request, around), {"train"});
+}
 
 TEST(Launcher, OutsideSlurmIsMpirunOrNothing) {
   const Surroundings around = place({}, {"mpirun", "srun"});
@@ -36,24 +41,35 @@ TEST(Launcher, OutsideSlurmIsMpirunOrNothing) {
 
 TEST(Launcher, InsideSlurmIsSrunWherePmixIs) {
   const std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "8"}};
-  EXPECT_EQ(words({}, place(job, {"mpirun", "srun"})), "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=8 --wait=30 train");
-  EXPECT_EQ(words({}, place(job, {"mpirun", "srun"}, false)), "OMP_NUM_THREADS=1 mpirun -np 8 --bind-to none -x OMP_NUM_THREADS train");
-  EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun", "srun"})), "OMP_NUM_THREADS=1 mpirun -np 8 --bind-to none -x OMP_NUM_THREADS train");
+  EXPECT_EQ(words({}, place(job, {"mpirun", "srun"})),
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=8 --wait=30 train");
+  EXPECT_EQ(words({}, place(job, {"mpirun", "srun"}, false)),
+            "OMP_NUM_THREADS=1 mpirun -np 8 --bind-to none -x OMP_NUM_THREADS train");
+  EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun", "srun"})),
+            "OMP_NUM_THREADS=1 mpirun -np 8 --bind-to none -x OMP_NUM_THREADS train");
   EXPECT_THROW(words({}, place(job, {"srun"}, false)), UserError);
-  EXPECT_EQ(words({"auto", 2}, place(job, {"srun"})), "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=2 --wait=30 train");
+  EXPECT_EQ(words({"auto", 2}, place(job, {"srun"})),
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=2 --wait=30 train");
 }
 
 TEST(Launcher, ThreadsAndBindingFollowTheAllocation) {
-  std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "16"}, {"SLURM_JOB_NUM_NODES", "2"}, {"SLURM_CPUS_PER_TASK", "4"}};
-  EXPECT_EQ(words({}, place(job, {"srun"})), "OMP_NUM_THREADS=4 srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
-  EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun"})), "OMP_NUM_THREADS=4 mpirun -np 16 --map-by slot:PE=4 --bind-to core -x OMP_NUM_THREADS train");
+  std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"},
+                                         {"SLURM_NTASKS", "16"},
+                                         {"SLURM_JOB_NUM_NODES", "2"},
+                                         {"SLURM_CPUS_PER_TASK", "4"}};
+  EXPECT_EQ(words({}, place(job, {"srun"})),
+            "OMP_NUM_THREADS=4 srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
+  EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun"})),
+            "OMP_NUM_THREADS=4 mpirun -np 16 --map-by slot:PE=4 --bind-to core -x OMP_NUM_THREADS train");
   job["OMP_NUM_THREADS"] = "2";  // the user's own
   EXPECT_EQ(words({}, place(job, {"srun"})), "srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
 }
 
 TEST(Launcher, GpusAloneGiveARankEach) {
-  const std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"}, {"SLURM_GPUS_ON_NODE", "8"}, {"SLURM_JOB_NUM_NODES", "2"}};
-  EXPECT_EQ(words({}, place(job, {"srun"})), "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=16 --gpu-bind=none --wait=30 train");
+  const std::map<std::string, std::string> job{
+      {"SLURM_JOB_ID", "7"}, {"SLURM_GPUS_ON_NODE", "8"}, {"SLURM_JOB_NUM_NODES", "2"}};
+  EXPECT_EQ(words({}, place(job, {"srun"})),
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=16 --gpu-bind=none --wait=30 train");
 }
 
 TEST(Launcher, QuotesWhatAShellWouldTakeApart) {
@@ -70,17 +86,33 @@ TEST(Failure, HasAReason) {
   EXPECT_EQ(failure_reason({.exit_code = 0}), "");
   EXPECT_EQ(failure_reason({.exit_code = 75}), "");
   EXPECT_EQ(failure_reason({.exit_code = 2, .errors = {"error: x.toml:3: train.max_steps"}}), "config");
-  EXPECT_EQ(failure_reason({.exit_code = 2, .errors = {"error: step 9: 4 updates in a row had a loss or gradient that is not finite"}}), "NaN");
+  EXPECT_EQ(failure_reason(
+                {.exit_code = 2,
+                 .errors = {"error: step 9: 4 updates in a row had a loss or gradient that is not finite"}}),
+            "NaN");
   EXPECT_EQ(failure_reason({.exit_code = 1, .errors = {"error: out of memory"}}), "out of memory");
-  EXPECT_EQ(failure_reason({.exit_code = 137, .errors = {"slurmstepd: error: Detected 1 oom-kill event(s) in StepId=3.0."}}), "out of memory");
+  EXPECT_EQ(failure_reason({.exit_code = 137,
+                            .errors = {"slurmstepd: error: Detected 1 oom-kill event(s) in StepId=3.0."}}),
+            "out of memory");
   EXPECT_EQ(failure_reason({.exit_code = 137, .kernel_killed = true}), "out of memory");
   EXPECT_EQ(failure_reason({.exit_code = 137}), "killed by signal 9");
   EXPECT_EQ(failure_reason({.exit_code = 139}), "killed by signal 11");
-  EXPECT_EQ(failure_reason({.exit_code = 143, .errors = {"slurmstepd: error: *** STEP 3.0 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***"}}), "time limit");
-  EXPECT_EQ(failure_reason({.exit_code = 143, .errors = {"slurmstepd: error: *** JOB 3 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE, SEE SLURMCTLD LOG ***"}}), "node");
-  EXPECT_EQ(failure_reason({.exit_code = 143, .asked_to_stop = true, .errors = {"slurmstepd: error: *** STEP 3.0 ON n1 CANCELLED AT 2026-01-01T00:00:00 ***"}}), "cancelled");
+  EXPECT_EQ(failure_reason({.exit_code = 143,
+                            .errors = {"slurmstepd: error: *** STEP 3.0 ON n1 CANCELLED AT "
+                                       "2026-01-01T00:00:00 DUE TO TIME LIMIT ***"}}),
+            "time limit");
+  EXPECT_EQ(failure_reason({.exit_code = 143,
+                            .errors = {"slurmstepd: error: *** JOB 3 ON n1 CANCELLED AT 2026-01-01T00:00:00 "
+                                       "DUE TO NODE FAILURE, SEE SLURMCTLD LOG ***"}}),
+            "node");
+  EXPECT_EQ(failure_reason(
+                {.exit_code = 143,
+                 .asked_to_stop = true,
+                 .errors = {"slurmstepd: error: *** STEP 3.0 ON n1 CANCELLED AT 2026-01-01T00:00:00 ***"}}),
+            "cancelled");
   EXPECT_EQ(failure_reason({.exit_code = 143, .asked_to_stop = true, .job_state = "TIMEOUT"}), "time limit");
-  EXPECT_EQ(failure_reason({.exit_code = 138, .asked_to_stop = true, .job_state = "RUNNING"}), "stopped by a signal");
+  EXPECT_EQ(failure_reason({.exit_code = 138, .asked_to_stop = true, .job_state = "RUNNING"}),
+            "stopped by a signal");
   EXPECT_EQ(failure_reason({.exit_code = 1}), "exit code 1");
   EXPECT_EQ(reason_of_job_state("NODE_FAIL"), "node");
   EXPECT_EQ(reason_of_job_state("OUT_OF_MEMORY"), "out of memory");

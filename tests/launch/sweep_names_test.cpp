@@ -1,9 +1,8 @@
-#include "launch/sweep/run_name.h"
-
 #include <gtest/gtest.h>
 
 #include "core/base/config_value.h"
 #include "core/base/text.h"
+#include "launch/sweep/run_name.h"
 
 namespace pscale {
 namespace {
@@ -39,8 +38,11 @@ TEST(RunName, WhatAFileSystemWouldNotTakeBecomesAHash) {
 }
 
 TEST(RunName, KeysAreTheirLastPartsWhereThatIsEnough) {
-  EXPECT_EQ(name_of_run("", {{"parscale.parscale_n", value("4")}, {"optimizer.learning_rate", value("3e-4")}}), "parscale_n=4,learning_rate=3e-4");
-  EXPECT_EQ(name_of_run("frozen", {{"a.interval", value("1")}, {"b.interval", value("2")}}), "frozen,a.interval=1,b.interval=2");
+  EXPECT_EQ(
+      name_of_run("", {{"parscale.parscale_n", value("4")}, {"optimizer.learning_rate", value("3e-4")}}),
+      "parscale_n=4,learning_rate=3e-4");
+  EXPECT_EQ(name_of_run("frozen", {{"a.interval", value("1")}, {"b.interval", value("2")}}),
+            "frozen,a.interval=1,b.interval=2");
   EXPECT_EQ(name_of_run("", {}), "run");
 }
 
