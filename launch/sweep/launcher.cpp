@@ -84,7 +84,10 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
   if (in_slurm && !around.variable("OMP_NUM_THREADS"))
     launch.environment.emplace_back("OMP_NUM_THREADS", cat(std::max(1, cpus)));
 
-  if (launcher == "srun") {
+  if (launcher == "none" && in_slurm) {
+    // One rank on purpose: the program would miss the allocation's other tasks.
+    launch.environment.emplace_back("SLURM_NTASKS", "1");
+  } else if (launcher == "srun") {
     launch.words = {"srun"};
     if (around.srun_has_pmix()) launch.words.push_back("--mpi=pmix");
     launch.words.push_back(cat("--ntasks=", launch.ranks));

@@ -52,6 +52,12 @@ TEST(Launcher, InsideSlurmIsSrunWherePmixIs) {
             "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=2 --wait=30 train");
 }
 
+TEST(Launcher, OneRankOnPurposeDoesNotMissTheOthers) {
+  const std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "8"}};
+  EXPECT_THROW(words({"none"}, place(job, {})), UserError);
+  EXPECT_EQ(words({"none", 1}, place(job, {})), "OMP_NUM_THREADS=1 SLURM_NTASKS=1 train");
+}
+
 TEST(Launcher, ThreadsAndBindingFollowTheAllocation) {
   std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"},
                                          {"SLURM_NTASKS", "16"},
