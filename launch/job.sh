@@ -80,7 +80,7 @@ job_end() {
 
 # job_sweep SCRIPT [--dry-run] [section.key=value ...]: the array task's run of $SWEEP; without a task all runs, one after another.
 job_sweep() {
-  local script=$1 dry=0 index count
+  local script=$job_root/launch/${1##*/} dry=0 index count
   shift
   if [[ ${1:-} == --dry-run ]]; then
     dry=1
@@ -115,7 +115,7 @@ job_sweep() {
 
 # job_train SCRIPT [--dry-run] CONFIG [argument of pscale_train ...]: one run on all tasks of the job.
 job_train() {
-  local script=$1 dry=()
+  local script=$job_root/launch/${1##*/} dry=()
   shift
   if [[ ${1:-} == --dry-run ]]; then
     dry=(--dry-run)

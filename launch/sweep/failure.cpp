@@ -50,6 +50,7 @@ std::string failure_reason(const RunEnd& end) {
                      : end.exit_code > 128 && end.exit_code < 160 ? end.exit_code - 128
                                                                   : 0;
   if (signal == SIGKILL && end.kernel_killed) return "out of memory";
+  if (end.asked_to_stop && end.time_is_up) return "time limit";
   if (end.asked_to_stop) return "stopped by a signal";
   return signal ? cat("killed by signal ", signal) : cat("exit code ", end.exit_code);
 }

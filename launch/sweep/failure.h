@@ -12,6 +12,7 @@ struct RunEnd {
   int signal = 0;                   ///< that killed the launcher, or 0
   bool asked_to_stop = false;       ///< by SIGTERM, SIGUSR1 or SIGINT
   bool kernel_killed = false;       ///< the kernel ended some process of this machine for memory meanwhile
+  bool time_is_up = false;          ///< the job is within minutes of its time limit
   std::vector<std::string> errors;  ///< lines of standard error
   std::string job_state;            ///< Slurm's, such as TIMEOUT; empty where unknown
 };

@@ -17,6 +17,8 @@ namespace pscale {
 namespace {
 
 constexpr size_t kErrorLines = 12;
+// Slurm warns the job scripts 120 s before the time limit, and up to a minute earlier.
+constexpr double kNearLimit = 190;
 
 std::string variable(const char* name) {
   const char* text = std::getenv(name);
@@ -133,6 +135,7 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
                                     .signal = ended.signal,
                                     .asked_to_stop = ended.asked_to_stop,
                                     .kernel_killed = kernel_kills() > kills,
+                                    .time_is_up = slurm.seconds_left(job).value_or(1e9) < kNearLimit,
                                     .errors = lines.all(),
                                     .job_state = slurm.state(job)});
     record.errors = lines.lines();

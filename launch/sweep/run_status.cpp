@@ -86,7 +86,7 @@ RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJ
       status.state = RunState::failed;
       status.errors = record.errors;
       // While a job is being ended Slurm does not say why; afterwards it does.
-      if (record.reason.find("signal") != std::string::npos)
+      if (record.reason.find("signal") != std::string::npos || record.reason == "time limit")
         if (const std::string reason = reason_of_job_state(slurm.state(record.job)); !reason.empty())
           status.reason = reason;
     }

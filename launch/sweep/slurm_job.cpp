@@ -1,6 +1,8 @@
 #include "launch/sweep/slurm_job.h"
 
+#include <cstdlib>
 #include <optional>
+#include <sstream>
 
 #include "launch/sweep/child_process.h"
 
@@ -13,25 +15,45 @@ std::string first_word(const std::string& text) {
   return text.substr(begin, text.find_first_of(" \n\t+", begin) - begin);
 }
 
-std::string ask(const std::string& job) {
-  // scontrol forgets a job minutes after its end, sacct is not set up everywhere.
-  if (const auto shown = output_of({"scontrol", "--oneliner", "show", "job", job})) {
-    const size_t at = shown->find("JobState=");
-    if (at != std::string::npos) return first_word(shown->substr(at + 9));
-  }
-  if (const auto counted =
-          output_of({"sacct", "--noheader", "--allocations", "--jobs=" + job, "--format=State"}))
-    return first_word(*counted);
-  return "";
+/// The value of NAME=VALUE in a line of scontrol's.
+std::string field(const std::string& line, const std::string& name) {
+  const size_t at = line.find(" " + name + "=");
+  return at == std::string::npos ? "" : first_word(line.substr(at + name.size() + 2));
 }
 
 }  // namespace
 
-std::string SlurmJobs::state(const std::string& job) {
-  if (job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return "";
-  const auto known = states_.find(job);
-  if (known != states_.end()) return known->second;
-  return states_[job] = ask(job);
+std::optional<double> slurm_seconds(const std::string& text) {
+  double days = 0, seconds = 0;
+  size_t from = text.find('-');
+  if (from != std::string::npos) days = std::atof(text.substr(0, from).c_str());
+  from = from == std::string::npos ? 0 : from + 1;
+  if (from >= text.size() || text.find_first_not_of("0123456789:", from) != std::string::npos)
+    return std::nullopt;
+  std::istringstream parts(text.substr(from));
+  for (std::string part; std::getline(parts, part, ':');) seconds = seconds * 60 + std::atof(part.c_str());
+  return days * 86400 + seconds;
+}
+
+std::string SlurmJobs::state(const std::string& job) { return ask(job).state; }
+std::optional<double> SlurmJobs::seconds_left(const std::string& job) { return ask(job).seconds_left; }
+
+const SlurmJobs::Answer& SlurmJobs::ask(const std::string& job) {
+  const auto [known, added] = answers_.try_emplace(job);
+  Answer& answer = known->second;
+  if (!added || job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return answer;
+  // scontrol forgets a job minutes after its end, sacct is not set up everywhere.
+  if (const auto shown = output_of({"scontrol", "--oneliner", "show", "job", job})) {
+    answer.state = field(*shown, "JobState");
+    const auto limit = slurm_seconds(field(*shown, "TimeLimit")),
+               ran = slurm_seconds(field(*shown, "RunTime"));
+    if (limit && ran) answer.seconds_left = *limit - *ran;
+  }
+  if (answer.state.empty())
+    if (const auto counted =
+            output_of({"sacct", "--noheader", "--allocations", "--jobs=" + job, "--format=State"}))
+      answer.state = first_word(*counted);
+  return answer;
 }
 
 }  // namespace pscale

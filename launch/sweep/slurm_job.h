@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 namespace pscale {
@@ -12,9 +13,19 @@ class SlurmJobs {
   /// RUNNING, PENDING, COMPLETED, TIMEOUT, NODE_FAIL, OUT_OF_MEMORY, CANCELLED, ...; empty where nobody
   /// knows.
   std::string state(const std::string& job);
+  /// Seconds until the job's time limit; nothing where it has none, or nobody knows.
+  std::optional<double> seconds_left(const std::string& job);
 
  private:
-  std::map<std::string, std::string> states_;
+  struct Answer {
+    std::string state;
+    std::optional<double> seconds_left;
+  };
+  const Answer& ask(const std::string& job);
+  std::map<std::string, Answer> answers_;
 };
+
+/// Slurm's durations, "1-02:03:04" or "03:04", in seconds; nothing for UNLIMITED and the like.
+std::optional<double> slurm_seconds(const std::string& text);
 
 }  // namespace pscale

@@ -5,6 +5,7 @@
 #include "core/base/errors.h"
 #include "launch/sweep/failure.h"
 #include "launch/sweep/launcher.h"
+#include "launch/sweep/slurm_job.h"
 
 namespace pscale {
 namespace {
@@ -88,6 +89,15 @@ TEST(Launcher, SrunSaysWhatARankEndedWith) {
   EXPECT_EQ(srun_exit_code("error: Exited with exit code 2"), std::nullopt);
 }
 
+TEST(SlurmJobs, DurationsAreSeconds) {
+  EXPECT_EQ(slurm_seconds("1-02:03:04"), 93784);
+  EXPECT_EQ(slurm_seconds("00:01:00"), 60);
+  EXPECT_EQ(slurm_seconds("01:30"), 90);
+  EXPECT_EQ(slurm_seconds("UNLIMITED"), std::nullopt);
+  EXPECT_EQ(slurm_seconds("Partition_Limit"), std::nullopt);
+  EXPECT_EQ(slurm_seconds(""), std::nullopt);
+}
+
 TEST(Failure, HasAReason) {
   EXPECT_EQ(failure_reason({.exit_code = 0}), "");
   EXPECT_EQ(failure_reason({.exit_code = 75}), "");
@@ -119,7 +129,8 @@ TEST(Failure, HasAReason) {
   EXPECT_EQ(failure_reason({.exit_code = 143, .asked_to_stop = true, .job_state = "TIMEOUT"}), "time limit");
   EXPECT_EQ(failure_reason({.exit_code = 138, .asked_to_stop = true, .job_state = "RUNNING"}),
             "stopped by a signal");
-  EXPECT_EQ(failure_reason({.exit_code = 1}), "exit code 1");
+  EXPECT_EQ(failure_reason({.exit_code = 138, .asked_to_stop = true, .time_is_up = true}), "time limit");
+  EXPECT_EQ(failure_reason({.exit_code = 1, .time_is_up = true}), "exit code 1");
   EXPECT_EQ(reason_of_job_state("NODE_FAIL"), "node");
   EXPECT_EQ(reason_of_job_state("OUT_OF_MEMORY"), "out of memory");
   EXPECT_EQ(reason_of_job_state("COMPLETED"), "");

@@ -162,6 +162,11 @@ class PrivateSlurm:
         fields = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in shown.splitlines() if "JobId=" in line]
         return {int(f["ArrayTaskId"]) if f.get("ArrayTaskId", "").isdigit() else None: f for f in fields}
 
+    def start_requeued(self, job):
+        """Starts a requeued job now; Slurm lets it wait for two minutes."""
+        time.sleep(3)  # a node refuses a job that starts in the second of its end
+        self.command("scontrol", "update", f"JobId={job}", "StartTime=now")
+
     def wait(self, job, seconds=600):
         """Waits for the end of a job or of all tasks of an array; their fields as jobs() gives them."""
         ended = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
