@@ -11,7 +11,7 @@ namespace pscale {
 namespace {
 
 constexpr size_t kLongestKept = 64;        // bytes of a word that is remembered
-constexpr size_t kSlots = size_t{1} << 17;  // of the memory of words; it is emptied when half full
+constexpr size_t kSlots = size_t{1} << 15;  // of the memory of words; it is emptied when half full
 
 /// Words and their tokens.
 class WordMemory {
