@@ -105,7 +105,7 @@ std::string legend(const std::vector<ReportRun>& runs) {
         cat("<span><svg width=\"30\" height=\"8\"><line x1=\"0\" x2=\"30\" y1=\"4\" y2=\"4\" "
             "stroke-width=\"3\" stroke=\"",
             series_color(color), "\" stroke-dasharray=\"", series_dashes(color), "\"/></svg> ", r.run.index,
-            " ", escaped(r.run.name), "</span>\n");
+            " ", html_escaped(r.run.name), "</span>\n");
   }
   return out + "</div>\n";
 }
@@ -115,19 +115,19 @@ std::string table(const std::vector<ReportRun>& runs, const Verdict& verdict) {
   const bool variants = !runs[0].run.variant.empty();
   if (variants) out += "<th>variant</th>";
   for (const auto& [key, value] : runs[0].run.swept)
-    out += cat("<th title=\"", escaped(key), "\">", escaped(last_part(key)), "</th>");
+    out += cat("<th title=\"", html_escaped(key), "\">", html_escaped(last_part(key)), "</th>");
   out +=
       "<th>state</th><th>step</th><th>loss</th><th>validation loss</th><th>gradient "
       "norm</th><th>tokens</th><th>tokens a second</th></tr>\n";
   for (size_t i = 0; i < runs.size(); ++i) {
     const ReportRun& r = runs[i];
-    out += cat("<tr data-run=\"", escaped(r.run.name), "\"", verdict.best == i ? " class=\"best\"" : "",
-               "><td title=\"", escaped(r.run.name), "\">", r.run.index, "</td>");
-    if (variants) out += cat("<td>", escaped(r.run.variant), "</td>");
-    for (const auto& [key, value] : r.run.swept) out += cat("<td>", escaped(name_of_value(value)), "</td>");
+    out += cat("<tr data-run=\"", html_escaped(r.run.name), "\"", verdict.best == i ? " class=\"best\"" : "",
+               "><td title=\"", html_escaped(r.run.name), "\">", r.run.index, "</td>");
+    if (variants) out += cat("<td>", html_escaped(r.run.variant), "</td>");
+    for (const auto& [key, value] : r.run.swept) out += cat("<td>", html_escaped(name_of_value(value)), "</td>");
     const std::string state = to_string(r.status.state);
     out += cat("<td class=\"", state, "\">", state,
-               r.status.reason.empty() ? "" : cat(": ", escaped(r.status.reason)),
+               r.status.reason.empty() ? "" : cat(": ", html_escaped(r.status.reason)),
                r.status.seconds_left ? cat(", ", format_duration(*r.status.seconds_left), " left") : "",
                "</td>");
     out += cat("<td class=\"number\">", r.status.step, "/", r.status.max_steps, "</td>");
@@ -159,16 +159,16 @@ std::string report_html(const Sweep& sweep, const std::vector<ReportRun>& runs,
   std::string out =
       cat("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
           "content=\"width=device-width\">\n",
-          "<link rel=\"icon\" href=\"data:,\">\n<title>sweep ", escaped(sweep.name), "</title>\n<style>",
+          "<link rel=\"icon\" href=\"data:,\">\n<title>sweep ", html_escaped(sweep.name), "</title>\n<style>",
           kStyle, "</style>\n</head>\n<body>\n");
-  out += cat("<h1>Sweep ", escaped(sweep.name), "</h1>\n<p>", runs.size(), " runs in ",
-             escaped(sweep.dir.string()), ", ", format_time(wall_time()), ": ", count[RunState::done],
+  out += cat("<h1>Sweep ", html_escaped(sweep.name), "</h1>\n<p>", runs.size(), " runs in ",
+             html_escaped(sweep.dir.string()), ", ", format_time(wall_time()), ": ", count[RunState::done],
              " done, ", count[RunState::running], " running, ", count[RunState::failed], " failed, ",
              count[RunState::waiting], " waiting</p>\n");
   if (verdict.best) {
     const ReportRun& best = runs[*verdict.best];
     out += cat("<p id=\"best\">Best run", verdict.among_done ? "" : " so far", ": <b data-run=\"",
-               escaped(best.run.name), "\">", best.run.index, " ", escaped(best.run.name), "</b>, ",
+               html_escaped(best.run.name), "\">", best.run.index, " ", html_escaped(best.run.name), "</b>, ",
                verdict.name, " <b data-value>", last_known(best.rows, verdict.metric).text, "</b></p>\n");
   }
   out += "<h2>Runs</h2>\n" + table(runs, verdict);
@@ -185,13 +185,13 @@ std::string report_html(const Sweep& sweep, const std::vector<ReportRun>& runs,
   if (!dropped.empty()) {
     out += "<h2>Left out</h2>\n<ul>\n";
     for (const DroppedPoint& point : dropped)
-      out += cat("<li>", escaped(point.name), ": ", escaped(point.because), "</li>\n");
+      out += cat("<li>", html_escaped(point.name), ": ", html_escaped(point.because), "</li>\n");
     out += "</ul>\n";
   }
   std::vector<std::string> fixed;
   for (const Assignment& given : sweep.fixed) fixed.push_back(cat(given.key, " = ", given.value.text()));
-  out += cat("<h2>The same in all runs</h2>\n<p>", escaped(sweep.base.string()), "</p>\n<pre>",
-             escaped(join(fixed, "\n")), "</pre>\n</body>\n</html>\n");
+  out += cat("<h2>The same in all runs</h2>\n<p>", html_escaped(sweep.base.string()), "</p>\n<pre>",
+             html_escaped(join(fixed, "\n")), "</pre>\n</body>\n</html>\n");
   return out;
 }
 

@@ -59,7 +59,7 @@ std::string tick_text(double value) {
 
 std::string text(double x, double y, const std::string& what, const char* anchor, const char* more = "") {
   return cat("<text x=\"", pixels(x), "\" y=\"", pixels(y), "\" text-anchor=\"", anchor, "\"", more, ">",
-             escaped(what), "</text>\n");
+             html_escaped(what), "</text>\n");
 }
 
 bool drawable(const PlotPoint& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
@@ -75,16 +75,16 @@ std::string series_svg(const PlotSeries& series, const auto& x_at, const auto& y
     ys.push_back(point.y_text);
     if (series.marks)
       marks += cat("<circle cx=\"", x, "\" cy=\"", y, "\" r=\"4\" fill=\"", series_color(series.color),
-                   "\" data-run=\"", escaped(series.name), "\" data-x=\"", escaped(point.x_text),
-                   "\" data-y=\"", escaped(point.y_text), "\"><title>",
-                   escaped(cat(series.name, ": ", point.y_text)), "</title></circle>\n");
+                   "\" data-run=\"", html_escaped(series.name), "\" data-x=\"", html_escaped(point.x_text),
+                   "\" data-y=\"", html_escaped(point.y_text), "\"><title>",
+                   html_escaped(cat(series.name, ": ", point.y_text)), "</title></circle>\n");
   }
   if (places.empty()) return "";
   if (!series.line) return marks;
   return cat("<polyline fill=\"none\" stroke=\"", series_color(series.color), "\" stroke-dasharray=\"",
-             series_dashes(series.color), "\" data-run=\"", escaped(series.name), "\" data-x=\"",
-             escaped(join(xs, " ")), "\" data-y=\"", join(ys, " "), "\" points=\"", join(places, " "),
-             "\"><title>", escaped(series.name), "</title></polyline>\n", marks);
+             series_dashes(series.color), "\" data-run=\"", html_escaped(series.name), "\" data-x=\"",
+             html_escaped(join(xs, " ")), "\" data-y=\"", join(ys, " "), "\" points=\"", join(places, " "),
+             "\"><title>", html_escaped(series.name), "</title></polyline>\n", marks);
 }
 
 }  // namespace
@@ -92,7 +92,7 @@ std::string series_svg(const PlotSeries& series, const auto& x_at, const auto& y
 std::string series_color(size_t index) { return kColors[index % kColors.size()]; }
 std::string series_dashes(size_t index) { return kDashes[index / kColors.size() % kDashes.size()]; }
 
-std::string escaped(const std::string& text) {
+std::string html_escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
@@ -112,7 +112,7 @@ std::string to_svg(const Plot& plot) {
   const double floor = frame.top + frame.height;
   std::string out =
       cat("<svg id=\"", plot.id, "\" class=\"plot\" viewBox=\"0 0 ", wide, " ", high, "\" width=\"", wide,
-          "\" height=\"", high, "\" role=\"img\" aria-label=\"", escaped(plot.title), "\">\n");
+          "\" height=\"", high, "\" role=\"img\" aria-label=\"", html_escaped(plot.title), "\">\n");
   out += text(frame.left, 16, plot.title, "start", " class=\"title\"");
   Range x, y;
   for (const PlotSeries& series : plot.series)

@@ -39,6 +39,6 @@ std::string series_color(size_t index);
 std::string series_dashes(size_t index);
 
 /// Text for HTML and SVG: & < > and quotes are written as entities.
-std::string escaped(const std::string& text);
+std::string html_escaped(const std::string& text);
 
 }  // namespace pscale
