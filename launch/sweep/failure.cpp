@@ -41,7 +41,8 @@ std::string failure_reason(const RunEnd& end) {
   if (any_line(end.errors, {"is not finite", "are not finite"})) return "NaN";
   if (end.exit_code == kExitUserError) return "config";
   if (any_line(end.errors, {"DUE TO TIME LIMIT"})) return "time limit";
-  if (any_line(end.errors, {"DUE TO NODE FAILURE", "NODE_FAIL", "Node failure"})) return "node";
+  if (any_line(end.errors, {"DUE TO NODE FAILURE", "NODE_FAIL", "Node failure", " launch failed: "}))
+    return "node";
   if (any_line(end.errors, {"DUE TO PREEMPTION"})) return "preempted";
   // A rank's abort lets srun say the same, but nobody asked for that.
   if (end.asked_to_stop && any_line(end.errors, {"CANCELLED AT"})) return "cancelled";

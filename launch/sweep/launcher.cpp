@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <iostream>
 #include <sstream>
 
 #include "core/base/errors.h"
+#include "launch/program.h"
 
 namespace pscale {
 namespace {
+
+constexpr int kLaunches = 3;
 
 int number(const std::optional<std::string>& text) {
   int value = 0;
@@ -121,17 +125,32 @@ std::optional<int> srun_exit_code(const std::string& line) {
   return code > 0 ? std::optional(code) : std::nullopt;
 }
 
+bool srun_failed_to_launch(const std::string& line) {
+  return line.starts_with("srun: error:") && line.find(" launch failed: ") != std::string::npos;
+}
+
 ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options) {
   std::vector<std::string> words = launch.words;
   words.insert(words.end(), command.begin(), command.end());
   options.environment = launch.environment;
   std::optional<int> first;
+  bool launched = true;
   const auto on_line = std::move(options.on_error_line);
   options.on_error_line = [&](const std::string& line) {
     if (!first) first = srun_exit_code(line);
+    if (srun_failed_to_launch(line)) launched = false;
     if (on_line) on_line(line);
   };
-  ChildExit ended = run_child(words, options);
+  ChildExit ended;
+  for (int trial = 0; trial < kLaunches; ++trial) {
+    if (trial > 0) std::cerr << "srun could not start the ranks: trying again\n";
+    first.reset();
+    launched = true;
+    ended = run_child(words, options);
+    if (launched || ended.asked_to_stop) break;
+  }
+  // srun's own code is 0 where it started no rank.
+  if (!launched) ended.code = ended.asked_to_stop ? kExitRunAgain : kExitFailed;
   if (ended.code > 128 && ended.signal == 0 && first) ended.code = *first;
   return ended;
 }

@@ -38,11 +38,17 @@ struct Launch {
 Launch find_launch(const LaunchRequest& request, const Surroundings& around);
 
 /// Runs a command under a launch to its end, as run_child() does, whose `environment` is set here. Where srun
-/// ended with the code of a rank that it killed, the code is that of the rank that ended by itself.
+/// ended with the code of a rank that it killed, the code is that of the rank that ended by itself. Where
+/// srun could start no rank (the remains of a job that a node lost are in the way, say) it is tried thrice,
+/// then the code is kExitFailed, or kExitRunAgain if it was asked to stop meanwhile.
 ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options);
 
 /// The exit code that a line of srun's gives for a task: "srun: error: n1: task 0: Exited with exit code 2".
 std::optional<int> srun_exit_code(const std::string& line);
+
+/// Whether a line says that srun could not start a task: "srun: error: task 0 launch failed: Unspecified
+/// error".
+bool srun_failed_to_launch(const std::string& line);
 
 /// A command as a line for a shell.
 std::string shell_text(const Launch& launch, const std::vector<std::string>& command);

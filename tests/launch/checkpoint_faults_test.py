@@ -34,18 +34,23 @@ def text_of_log(folder):
     return log(folder) if (folder / "log.txt").exists() else ""
 
 
-def live_and_die(arguments, folder, chance):
-    """Starts a run and kills a rank, or all of it, at some instant of its start, its training or its saving."""
+def live_and_die(arguments, folder, chance, pending=None):
+    """Starts a run and kills a rank, or all of it, at some instant of its start, its training or its saving; with
+    `pending`, what earlier runs left behind, while it writes a checkpoint."""
     begin = time.time()
     with subprocess.Popen(arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         deadline = time.monotonic() + 60
         while not (ranks := ranks_of(run)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        if chance.random() < 0.8:
+        if pending is not None:
+            while (not any(name.startswith(".writing_") and name not in pending for name in leftovers(folder))
+                   and time.monotonic() < deadline):
+                time.sleep(0.002)
+        elif chance.random() < 0.8:
             while not ((made := whole_rows(folder)) and made[-1]["time"] > begin) and time.monotonic() < deadline:
                 time.sleep(0.01)
             ranks = ranks_of(run)
-        time.sleep(chance.uniform(0, 0.5))
+        time.sleep(chance.uniform(0, 0.2 if pending is not None else 0.5))
         for process in [*ranks, run.pid] if chance.random() < 0.5 else [chance.choice(ranks)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -61,13 +66,15 @@ def test_a_killed_run_loses_at_most_what_was_not_saved(layout, kills, tiny, tmp_
     folder = tmp_path / "killed"
     while_saving = 0
     newest = 0
-    for _ in range(kills):
+    for trial in range(kills):
         interval = chance.choice([2, 5, 20])
         pending, told = leftovers(folder), len(text_of_log(folder))
         arguments = ["train.max_steps=1000000", f"checkpoint.save_interval={interval}", "checkpoint.keep_last=2"]
-        # On a slow disk training goes on meanwhile; else a save is waited for.
-        slow = preload(folder / "checkpoints", TRACE_SYNC_MS=100) if chance.random() < 0.5 else []
-        begin = live_and_die(command(tiny, folder, *arguments, layout=layout, wrapper=slow), folder, chance)
+        # On a slow disk training goes on meanwhile; else a save is waited for. Every third run dies while it saves.
+        saves = trial % 3 == 0
+        slow = preload(folder / "checkpoints", TRACE_SYNC_MS=100) if saves or chance.random() < 0.3 else []
+        begin = live_and_die(command(tiny, folder, *arguments, layout=layout, wrapper=slow), folder, chance,
+                             pending if saves else None)
 
         steps, new_log = saved_steps(folder), text_of_log(folder)[told:]
         for step in steps:

@@ -1,8 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 
 #include "core/base/errors.h"
+#include "launch/program.h"
 #include "launch/sweep/failure.h"
 #include "launch/sweep/launcher.h"
 #include "launch/sweep/slurm_job.h"
@@ -89,6 +95,34 @@ TEST(Launcher, SrunSaysWhatARankEndedWith) {
   EXPECT_EQ(srun_exit_code("error: Exited with exit code 2"), std::nullopt);
 }
 
+std::string fresh_folder() {
+  std::string folder = testing::TempDir() + "pscale_launch_XXXXXX";
+  EXPECT_NE(mkdtemp(folder.data()), nullptr);
+  return folder;
+}
+
+// A stand-in for srun, which starts nothing in its first `failures` calls and says so as srun does.
+Launch stand_in(const std::string& folder, int failures) {
+  const std::string script = folder + "/srun";
+  std::ofstream(script) << "#!/bin/sh\necho >> " << folder << "/calls\n[ $(wc -l < " << folder
+                        << "/calls) -gt " << failures << " ] && exec \"$@\"\n"
+                        << "echo 'srun: error: task 0 launch failed: Unspecified error' >&2\n";
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  return {.ranks = 1, .words = {script}, .environment = {}};
+}
+
+TEST(Launcher, AStepThatSlurmCouldNotStartIsTriedAgain) {
+  const std::string folder = fresh_folder();
+  EXPECT_EQ(run_launched(stand_in(folder, 2), {"sh", "-c", "exit 75"}, {}).code, 75);
+}
+
+TEST(Launcher, AStepThatSlurmNeverStartsHasFailed) {
+  const std::string folder = fresh_folder();
+  EXPECT_EQ(run_launched(stand_in(folder, 100), {"true"}, {}).code, kExitFailed);
+  std::ifstream calls(folder + "/calls");
+  EXPECT_EQ(std::count(std::istreambuf_iterator<char>(calls), {}, '\n'), 3);
+}
+
 TEST(SlurmJobs, DurationsAreSeconds) {
   EXPECT_EQ(slurm_seconds("1-02:03:04"), 93784);
   EXPECT_EQ(slurm_seconds("00:01:00"), 60);
@@ -121,6 +155,9 @@ TEST(Failure, HasAReason) {
                             .errors = {"slurmstepd: error: *** JOB 3 ON n1 CANCELLED AT 2026-01-01T00:00:00 "
                                        "DUE TO NODE FAILURE, SEE SLURMCTLD LOG ***"}}),
             "node");
+  EXPECT_EQ(
+      failure_reason({.exit_code = 1, .errors = {"srun: error: task 0 launch failed: Unspecified error"}}),
+      "node");
   EXPECT_EQ(failure_reason(
                 {.exit_code = 143,
                  .asked_to_stop = true,

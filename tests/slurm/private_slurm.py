@@ -7,6 +7,7 @@
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import socket
@@ -52,6 +53,7 @@ MailProg=/bin/true
 MinJobAge=3600
 KillWait=10
 MpiDefault=none
+FirstJobId={first}
 {more}
 NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 Port={slurmd_port} CPUs={cpus} State=UNKNOWN
 {partitions}
@@ -80,11 +82,13 @@ class PrivateSlurm:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm_", dir="/tmp"))  # short: PMIx puts sockets below it
         self.processes = {}
         self.folder.chmod(0o755)
-        for name in ("state", "spool"):
+        for name in ("state", "spool", "pmix"):
             (self.folder / name).mkdir()
         self.conf = self.folder / "slurm.conf"
         self.conf.write_text(CONF.format(folder=self.folder, host=socket.gethostname(), ctld_port=free_port(),
-                                         slurmd_port=free_port(), cpus=cpus, more=more, partitions=partitions))
+                                         slurmd_port=free_port(), cpus=cpus,
+                                         first=random.randrange(1, 60000000), more=more, partitions=partitions))
+        (self.folder / "mpi.conf").write_text(f"PMIxCliTmpDirBase={self.folder}/pmix\n")
         self.environment = os.environ | {"SLURM_CONF": str(self.conf), "PATH": PATH}
         for name in [n for n in self.environment if n.startswith(("SLURM_", "SBATCH_")) and n != "SLURM_CONF"]:
             del self.environment[name]
