@@ -1,5 +1,6 @@
 // pscale_train CONFIG.toml [section.key=value ...] [--dry-run [--ranks N]] [--resume auto|none|PATH]
 #include <iostream>
+#include <optional>
 
 #include "launch/command_line.h"
 #include "launch/plan/plan.h"
@@ -29,6 +30,8 @@ int run(int argc, char** argv) {
     throw UserError("a configuration is missing: pscale_train CONFIG.toml [section.key=value ...]");
   if (given->has("ranks") && !given->has("dry-run"))
     throw UserError("--ranks goes with --dry-run; mpirun -np sets the ranks of a run");
+  std::optional<StopRequest> stop;
+  if (!given->has("dry-run")) stop.emplace();
   const Config config = load_config(given->words[0], {given->words.begin() + 1, given->words.end()});
 
   if (given->has("dry-run")) {
@@ -42,11 +45,11 @@ int run(int argc, char** argv) {
   }
   if (config.data.train.empty())
     throw UserError(cat(config.origins.name("data.train"), " is missing: the prefix of token files made by pscale_data prepare"));
+  stop->limit(config.run.max_minutes);
   MpiWorld world(argc, argv);
   Session session(config, world);
-  Trainer trainer(config, session.device(), session.mesh(), resume_request(given->get<std::string>("resume")));
-  trainer.run();
-  return kExitDone;
+  Trainer trainer(config, session.device(), session.mesh(), *stop, resume_request(given->get<std::string>("resume")));
+  return trainer.run() == Trainer::Ending::done ? kExitDone : kExitRunAgain;
 }
 
 }  // namespace

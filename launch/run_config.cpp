@@ -14,6 +14,8 @@ void RunConfig::describe(ConfigSection& section) {
   section.add("device", device, "Where tensors are kept and computed", one_of({"cpu", "cuda"}));
   section.add("threads", threads, "Threads of each rank; 0: the machine's cores / the ranks on it",
               at_least(0));
+  section.add("max_minutes", max_minutes,
+              "Minutes until the run saves, stops and exits with 75, to be started again; 0: no limit", at_least(0));
 }
 
 void TrainConfig::describe(ConfigSection& section) {

@@ -21,6 +21,7 @@ struct RunConfig {
   int64_t seed = 42;
   std::string device = "cpu";  ///< cpu | cuda
   int64_t threads = 0;         ///< per rank; 0: the cores of the machine / the ranks on it
+  double max_minutes = 0;      ///< until it saves and stops, to be started again; 0: no limit
 
   void describe(ConfigSection& section);
 };

@@ -59,14 +59,15 @@ std::vector<std::string> problems_of(std::future<T>& job, T& result) {
 }  // namespace
 
 Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh,
-                           const ParameterSet& parameters, const ShardedAdamW& optimizer, Manifest about,
-                           CarriedFiles carried, std::function<void(const std::string&)> say)
+                           const ParameterSet& parameters, const ShardedAdamW& optimizer, const StopRequest& stop,
+                           Manifest about, CarriedFiles carried, std::function<void(const std::string&)> say)
     : config_(config),
       folder_(std::move(folder)),
       mesh_(&mesh),
       world_(&mesh.group(AxisSet::all())),
       parameters_(&parameters),
       optimizer_(&optimizer),
+      stop_(&stop),
       about_(std::move(about)),
       carried_(std::move(carried)),
       say_(std::move(say)),
@@ -83,21 +84,29 @@ Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder fold
 Checkpointer::~Checkpointer() = default;
 
 Checkpointer::Agreed Checkpointer::agree(bool time_is_up) {
-  int32_t flags[2] = {time_is_up, running(shard_) || running(whole_)};
-  world_->all_reduce(flags, 2, DType::int32, Reduction::max, kCheckpoint).wait();
+  int32_t flags[3] = {time_is_up, running(shard_) || running(whole_), static_cast<int32_t>(stop_->reason())};
+  world_->all_reduce(flags, 3, DType::int32, Reduction::max, kCheckpoint).wait();
+  if (stopping_ == StopReason::none) stopping_ = static_cast<StopReason>(flags[2]);
   return {flags[0] != 0, flags[1] != 0};
 }
 
-void Checkpointer::after_step(const RunPosition& position, bool last) {
+StopReason Checkpointer::stop_reason() {
+  agree(false);
+  return stopping_;
+}
+
+StopReason Checkpointer::after_step(const RunPosition& position, bool last) {
   entered_ = seconds_now();
   const bool minutes = config_.save_minutes > 0 && entered_ - last_begin_ >= 60 * config_.save_minutes;
   const Agreed agreed = agree(minutes && is_root());
   if (phase_ != Phase::idle && !agreed.running) advance();
   const bool interval = config_.save_interval > 0 && position.step % config_.save_interval == 0;
+  last = last || stopping_ != StopReason::none;
   if (interval || agreed.time_is_up || last) {
     wait();
     begin(position);
     if (!last && config_.async) wait_briefly();
+    last = last || stopping_ != StopReason::none;  // asked meanwhile: this step is the one that is saved
   }
   if (last || !config_.async) wait();
   if (last && failures_ > 0) {  // the last step has no later one to try again
@@ -105,6 +114,7 @@ void Checkpointer::after_step(const RunPosition& position, bool last) {
     wait();
   }
   stall_ += seconds_now() - entered_;
+  return stopping_;
 }
 
 void Checkpointer::wait() {
@@ -139,6 +149,7 @@ void Checkpointer::begin(const RunPosition& position) {
   manifest_.next_sample = position.next_sample;
   manifest_.skipped_steps = position.skipped_steps;
   manifest_.skipped_in_a_row = position.skipped_in_a_row;
+  manifest_.validation_pending = position.validation_pending;
   manifest_.created = utc_now();
 
   const std::vector<StateTensor> owned = owned_state(*parameters_, *optimizer_);

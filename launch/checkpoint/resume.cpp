@@ -15,7 +15,7 @@ constexpr Purpose kResume{"resume"};
 
 /// Keys that may change from one start of a run to the next; a section alone stands for all its keys.
 constexpr const char* kFree[] = {
-    "run.dir", "run.device", "run.threads", "parallel", "log", "checkpoint",
+    "run.dir", "run.device", "run.threads", "run.max_minutes", "parallel", "log", "checkpoint",
     "train.max_steps", "train.micro_batch", "train.recompute", "train.init_from", "train.max_skipped_steps", "train.bucket_mb",
     "data.train", "data.validation", "data.validation_interval", "data.validation_samples"};
 
@@ -133,7 +133,7 @@ std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFold
       }
       if (mistakes.empty()) checkpoint.load(held_state(parameters, optimizer));
       optimizer.set_updates(m.updates);
-      resumed.position = {m.step, m.next_sample, m.skipped_steps, m.skipped_in_a_row};
+      resumed.position = {m.step, m.next_sample, m.skipped_steps, m.skipped_in_a_row, m.validation_pending};
     } catch (const UserError& e) {
       damage = e.problems();
     }

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "core/base/durable_file.h"
+#include "core/base/text.h"
 
 namespace pscale {
 
@@ -44,6 +45,40 @@ void RunLog::step(const MetricsRow& row, bool logged) {
     if (tensorboard_) tensorboard_->write(row);
   }
   progress_.step(row, logged);
+}
+
+void RunLog::add_validation(int64_t step, double loss, const std::vector<std::pair<std::string, double>>& losses) {
+  MetricsRow late;
+  late.step = step;
+  late.validation_loss = loss;
+  late.validation_losses = losses;
+  nlohmann::ordered_json added;
+  Scalars scalars;
+  for (const MetricField& field : metric_fields(late))
+    if (field.name.starts_with("validation_loss"))
+      if (const auto* number = std::get_if<double>(&field.value)) {
+        added[field.name] = *number;
+        scalars.emplace_back(field.tag, *number);
+      }
+  std::istringstream lines(read_file(metrics_.path()));
+  std::string line, text;
+  while (std::getline(lines, line)) {
+    const auto row = nlohmann::ordered_json::parse(line, nullptr, false);
+    if (row.is_object() && row.value("step", step + 1) == step) {
+      nlohmann::ordered_json whole;
+      for (const auto& [name, value] : row.items()) {
+        whole[name] = value;
+        if (name == "memory_peak_bytes") whole.update(added);
+      }
+      line = whole.dump();
+    }
+    text += line + "\n";
+  }
+  const std::filesystem::path path = metrics_.path();
+  write_file_durably(path, text);
+  metrics_ = AppendFile(path, AppendFile::Content::lines);  // the old one is no longer that file
+  if (tensorboard_) tensorboard_->write(wall_time(), step, scalars);
+  message(cat("validation of step ", step, ": loss ", loss));
 }
 
 void RunLog::message(const std::string& text) { progress_.message(text, wall_time()); }

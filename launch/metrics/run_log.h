@@ -38,6 +38,8 @@ class RunLog {
 
   /// After every step. Only `logged` steps reach the files; the others move a terminal's progress line.
   void step(const MetricsRow& row, bool logged);
+  /// Adds a validation that was taken later to the row of `step` that is already written, where there is one.
+  void add_validation(int64_t step, double loss, const std::vector<std::pair<std::string, double>>& losses);
   /// A line for log.txt and the console.
   void message(const std::string& text);
 

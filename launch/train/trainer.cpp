@@ -75,7 +75,8 @@ TrainingOptions training_options(const Config& config) {
   return options;
 }
 
-Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, const ResumeRequest& request)
+Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, const StopRequest& stop,
+                 const ResumeRequest& request)
     : config_(&config),
       device_(&device),
       mesh_(&mesh),
@@ -121,7 +122,7 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   }
   failure = gather_problems(world, failure, kReport);
   if (!failure.empty()) throw UserError(std::move(failure));
-  checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(),
+  checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(), stop,
                         about(config, data_), std::move(carried), [this](const std::string& text) { say(text); });
 }
 
@@ -181,8 +182,9 @@ void Trainer::say(const std::string& text) {
   if (log_) log_->message(text);
 }
 
-void Trainer::validate() {
-  if (!data_.validation()) return;
+/// Whether it was taken to its end: a run that is to stop abandons it.
+bool Trainer::validate() {
+  if (!data_.validation()) return true;
   const BlendedDataset& validation = *data_.validation();
   BatchPlan plan = plan_;
   plan.micro_batch = 1;
@@ -195,8 +197,10 @@ void Trainer::validate() {
     const auto sample = [&](uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents) {
       source.sample(i, tokens, documents);
     };
-    // All ranks of one data coordinate leave together; the collectives inside are theirs alone.
-    for (int64_t first = 0; first + plan.data_rank < samples; first += plan.data_ranks) {
+    for (int64_t first = 0; first < samples; first += plan.data_ranks) {
+      if (checkpointer_->stop_reason() != StopReason::none) return false;
+      if (first + plan.data_rank >= samples) continue;
+      // The collectives inside are those of one data coordinate.
       for (const Batch& batch : step_batches(sample, plan, first / plan.data_ranks, *device_)) {
         const double loss = training_.evaluate(batch);
         if (mesh_->coordinates().replica == 0 && mesh_->coordinates().tensor == 0) {
@@ -219,6 +223,16 @@ void Trainer::validate() {
     if (validation.sources() > 1) validation_losses_.emplace_back(validation.name(s), loss);
   }
   *validation_loss_ /= weights;
+  return true;
+}
+
+/// Takes the validation that the run abandoned when it stopped, for the row of that step.
+void Trainer::make_up_for_validation() {
+  if (!position_.validation_pending || !validate()) return;
+  position_.validation_pending = false;
+  if (log_ && validation_loss_) log_->add_validation(position_.step, *validation_loss_, validation_losses_);
+  validation_loss_.reset();
+  validation_losses_.clear();
 }
 
 void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool logged) {
@@ -263,16 +277,21 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
   if (log_) log_->step(row, logged);
 }
 
-void Trainer::run() {
+Trainer::Ending Trainer::run() {
   const int64_t max_steps = config_->train.max_steps;
   const ScheduleConfig schedule = config_->optimizer.schedule_config(max_steps);
   say(cat("layout ", to_string(mesh_->layout()), " (data x replica x tensor), ", plan_.accumulate(),
           " micro-batches a step"));
   for (const std::string& line : data_.summary(static_cast<uint64_t>(max_steps * plan_.global_batch))) say(line);
   for (const std::string& warning : config_->warnings) say("warning: " + warning);
+  make_up_for_validation();
+  if (const StopReason reason = checkpointer_->stop_reason(); reason != StopReason::none) {
+    say(cat("stopped before step ", position_.step + 1, ": ", sentence(reason), "; start it again to go on"));
+    return Ending::stopped;
+  }
   if (position_.step >= max_steps) {
     say(cat("step ", position_.step, " of train.max_steps = ", max_steps, " is done: nothing is left to train"));
-    return;
+    return Ending::done;
   }
   StepLoader loader([this](uint64_t i, std::span<int32_t> tokens,
                            std::span<int32_t> documents) { data_.train().sample(i, tokens, documents); },
@@ -303,13 +322,18 @@ void Trainer::run() {
     }
     const int64_t interval = config_->data.validation_interval;
     const bool validated = interval > 0 && (step % interval == 0 || step == max_steps);
-    if (validated) validate();
+    position_.validation_pending = validated && !validate();
     report(step, result, clock, logged || validated);
     position_.step = step;
     position_.next_sample = step * plan_.global_batch;
-    checkpointer_->after_step(position_, step == max_steps);
+    const StopReason reason = checkpointer_->after_step(position_, step == max_steps);
+    if (reason != StopReason::none && (step < max_steps || position_.validation_pending)) {
+      say(cat("stopped after step ", step, ": ", sentence(reason), "; start it again to go on"));
+      return Ending::stopped;
+    }
   }
   say(cat("done after ", max_steps, " steps, state ", std::hex, training_.optimizer().state_hash()));
+  return Ending::done;
 }
 
 }  // namespace pscale

@@ -6,6 +6,7 @@
 #include "launch/checkpoint/resume.h"
 #include "launch/metrics/run_log.h"
 #include "launch/run_config.h"
+#include "launch/stop_request.h"
 #include "launch/train/run_data.h"
 #include "launch/train/sample_source.h"
 #include "launch/train/training.h"
@@ -18,16 +19,19 @@ TrainingOptions training_options(const Config& config);
 class Trainer {
  public:
   /// `config` is resolved: its layout is the mesh's. Opens the data, takes memory, and loads the checkpoint to go on from.
-  /// Collective.
-  Trainer(const Config& config, const Device& device, const Mesh& mesh, const ResumeRequest& request);
+  /// All arguments but the last must outlive this. Collective.
+  Trainer(const Config& config, const Device& device, const Mesh& mesh, const StopRequest& stop, const ResumeRequest& request);
 
-  /// Trains to the last step, saving checkpoints. Throws UserError where more than train.max_skipped_steps updates in a row are skipped.
-  void run();
+  enum class Ending : uint8_t { done, stopped };
+  /// Trains to the last step, saving checkpoints; or to a step at which all ranks stop, because one was asked to: that step
+  /// is saved then. Throws UserError where more than train.max_skipped_steps updates in a row are skipped.
+  Ending run();
 
  private:
   struct Clock;
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
-  void validate();
+  bool validate();
+  void make_up_for_validation();
   void start();
   CarriedFiles tokenizer_files();
   void open_log(const std::optional<Resumed>& resumed);

@@ -70,6 +70,7 @@ Manifest manifest_from(const Json& json) {
   m.next_sample = json.at("next_sample");
   m.skipped_steps = json.at("skipped_steps");
   m.skipped_in_a_row = json.at("skipped_in_a_row");
+  m.validation_pending = json.value("validation_pending", false);
   m.layout = {json.at("layout").at("data"), json.at("layout").at("replica"), json.at("layout").at("tensor")};
   m.created = json.at("created");
   m.config = json.at("config");
@@ -107,6 +108,7 @@ std::string to_json(const Manifest& m) {
   json["next_sample"] = m.next_sample;
   json["skipped_steps"] = m.skipped_steps;
   json["skipped_in_a_row"] = m.skipped_in_a_row;
+  if (m.validation_pending) json["validation_pending"] = true;
   json["layout"] = {{"data", m.layout.data}, {"replica", m.layout.replica}, {"tensor", m.layout.tensor}};
   json["created"] = m.created;
   json["config"] = m.config;

@@ -46,6 +46,7 @@ struct FileRecord {
 struct Manifest {
   std::string id;  ///< in the names of the shards, so that no other file is taken for one
   int64_t step = 0, updates = 0, next_sample = 0, skipped_steps = 0, skipped_in_a_row = 0;
+  bool validation_pending = false;  ///< the validation of this step is still to be taken
   Layout layout;
   std::string created;  ///< UTC, ISO 8601
   std::string config;   ///< the resolved configuration, TOML
