@@ -7,6 +7,7 @@
 #include "launch/program.h"
 #include "launch/session.h"
 #include "launch/train/trainer.h"
+#include "launch/watchdog.h"
 
 namespace {
 
@@ -46,9 +47,12 @@ int run(int argc, char** argv) {
   if (config.data.train.empty())
     throw UserError(cat(config.origins.name("data.train"), " is missing: the prefix of token files made by pscale_data prepare"));
   stop->limit(config.run.max_minutes);
-  MpiWorld world(argc, argv);
+  const auto last = std::make_shared<LastCollective>();
+  Watchdog watchdog(config.run.timeout_seconds, last, std::filesystem::path(config.run.dir) / "log.txt");
+  MpiWorld world(argc, argv, last);
   Session session(config, world);
-  Trainer trainer(config, session.device(), session.mesh(), *stop, resume_request(given->get<std::string>("resume")));
+  watchdog.watch(session.device().allocator().allocations());
+  Trainer trainer(config, session.device(), session.mesh(), *stop, *last, resume_request(given->get<std::string>("resume")));
   return trainer.run() == Trainer::Ending::done ? kExitDone : kExitRunAgain;
 }
 

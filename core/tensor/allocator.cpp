@@ -67,6 +67,7 @@ CachingAllocator::Blocks::iterator CachingAllocator::grow(size_t bytes) {
 
 void* CachingAllocator::allocate(size_t asked, MemoryKind kind) {
   const size_t bytes = round_up(std::max<size_t>(asked, 1), kAlign);
+  allocations_->fetch_add(1, std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   auto fit = free_.lower_bound({bytes, nullptr});
   auto block = fit == free_.end() ? grow(bytes) : blocks_.find(fit->second);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -50,6 +51,8 @@ class CachingAllocator {
 
   Stats stats() const;                  ///< over all kinds
   Stats stats(MemoryKind kind) const;   ///< of one kind; its peak need not coincide with the others'
+  /// How many blocks were ever given out; readable at any time, also when the allocator is gone. Every operator takes some.
+  std::shared_ptr<const std::atomic<uint64_t>> allocations() const { return allocations_; }
   int64_t reserved() const;             ///< bytes taken from the source
   /// Sets every peak to the current value.
   void reset_peaks();
@@ -73,6 +76,7 @@ class CachingAllocator {
   Stats total_;
   std::array<Stats, kMemoryKinds> by_kind_{};
   int64_t reserved_ = 0;
+  std::shared_ptr<std::atomic<uint64_t>> allocations_ = std::make_shared<std::atomic<uint64_t>>(0);
 };
 
 }  // namespace pscale

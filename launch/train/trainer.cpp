@@ -76,10 +76,11 @@ TrainingOptions training_options(const Config& config) {
 }
 
 Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, const StopRequest& stop,
-                 const ResumeRequest& request)
+                 LastCollective& last, const ResumeRequest& request)
     : config_(&config),
       device_(&device),
       mesh_(&mesh),
+      last_(&last),
       plan_{.global_batch = config.train.global_batch,
             .micro_batch = config.train.micro_batch,
             .data_ranks = mesh.layout().data,
@@ -299,6 +300,7 @@ Trainer::Ending Trainer::run() {
   Clock clock;
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
+    last_->set_step(step);
     const double before = seconds_now();
     const std::vector<Batch> batches = loader.next();
     clock.data_wait += seconds_now() - before;

@@ -10,6 +10,7 @@
 #include "launch/train/run_data.h"
 #include "launch/train/sample_source.h"
 #include "launch/train/training.h"
+#include "parallel/comm/last_collective.h"
 
 namespace pscale {
 
@@ -19,8 +20,9 @@ TrainingOptions training_options(const Config& config);
 class Trainer {
  public:
   /// `config` is resolved: its layout is the mesh's. Opens the data, takes memory, and loads the checkpoint to go on from.
-  /// All arguments but the last must outlive this. Collective.
-  Trainer(const Config& config, const Device& device, const Mesh& mesh, const StopRequest& stop, const ResumeRequest& request);
+  /// All arguments but the last must outlive this. `last` is told the steps. Collective.
+  Trainer(const Config& config, const Device& device, const Mesh& mesh, const StopRequest& stop, LastCollective& last,
+          const ResumeRequest& request);
 
   enum class Ending : uint8_t { done, stopped };
   /// Trains to the last step, saving checkpoints; or to a step at which all ranks stop, because one was asked to: that step
@@ -40,6 +42,7 @@ class Trainer {
   const Config* config_;
   const Device* device_;
   const Mesh* mesh_;
+  LastCollective* last_;
   BatchPlan plan_;
   RunData data_;
   Training training_;

@@ -10,7 +10,7 @@
 
 namespace pscale {
 
-/// Why a collective happens; a string with static storage.
+/// Why a collective happens; a literal.
 struct Purpose {
   std::string_view name = "";
 };

@@ -107,16 +107,16 @@ MpiCommunicator::~MpiCommunicator() {
 
 int64_t MpiCommunicator::memory_bytes() const { return window_ ? window_->memory_bytes() : 0; }
 
-Request MpiCommunicator::start(std::function<void()> job, int64_t sent, DType type, Purpose purpose) {
-  const CommKey key{axes_, purpose.name};
-  counters_->add(key, sent, sent * size_of(type));
-  return progress_->start(std::move(job), *counters_, key);
+Request MpiCommunicator::start(std::function<void()> job, const char* operation, int64_t count, int64_t sent, DType type,
+                               Purpose purpose) {
+  counters_->add({axes_, purpose.name}, sent, sent * size_of(type));
+  return progress_->start(std::move(job), *counters_, {operation, axes_, purpose.name.data(), count, type});
 }
 
 Request MpiCommunicator::all_reduce(void* inout, int64_t count, DType type, Reduction reduction, Purpose purpose) {
   const int64_t sent = 2 * (size_ - 1) * count / size_;
   if (window_)
-    return start([=, this] { window_->all_reduce(inout, count, type, reduction); }, sent, type, purpose);
+    return start([=, this] { window_->all_reduce(inout, count, type, reduction); }, "all_reduce", count, sent, type, purpose);
   return start(
       [=, this] {
         const Operation op(type, reduction);
@@ -129,12 +129,13 @@ Request MpiCommunicator::all_reduce(void* inout, int64_t count, DType type, Redu
           finish(request, "MPI_Iallreduce");
         }
       },
-      sent, type, purpose);
+      "all_reduce", count, sent, type, purpose);
 }
 
 Request MpiCommunicator::all_gather(const void* send, void* receive, int64_t count, DType type, Purpose purpose) {
   const int64_t sent = (size_ - 1) * count;
-  if (window_) return start([=, this] { window_->all_gather(send, receive, count, type); }, sent, type, purpose);
+  if (window_)
+    return start([=, this] { window_->all_gather(send, receive, count, type); }, "all_gather", count, sent, type, purpose);
   return start(
       [=, this] {
         const int64_t width = size_of(type);
@@ -161,12 +162,14 @@ Request MpiCommunicator::all_gather(const void* send, void* receive, int64_t cou
             std::memmove(to + (r * count + begin) * width, parts.data() + r * n * width, static_cast<size_t>(n * width));
         }
       },
-      sent, type, purpose);
+      "all_gather", count, sent, type, purpose);
 }
 
 Request MpiCommunicator::reduce_scatter(const void* send, void* receive, int64_t count, DType type, Purpose purpose) {
   const int64_t sent = (size_ - 1) * count;
-  if (window_) return start([=, this] { window_->reduce_scatter(send, receive, count, type); }, sent, type, purpose);
+  if (window_)
+    return start([=, this] { window_->reduce_scatter(send, receive, count, type); }, "reduce_scatter", count, sent, type,
+                 purpose);
   return start(
       [=, this] {
         const Operation op(type, Reduction::sum);
@@ -190,7 +193,7 @@ Request MpiCommunicator::reduce_scatter(const void* send, void* receive, int64_t
           finish(request, "MPI_Ireduce_scatter_block");
         }
       },
-      sent, type, purpose);
+      "reduce_scatter", count, sent, type, purpose);
 }
 
 void MpiCommunicator::barrier() {
@@ -204,7 +207,7 @@ void MpiCommunicator::barrier() {
         check_mpi(MPI_Ibarrier(group_, &request), "MPI_Ibarrier");
         finish(request, "MPI_Ibarrier");
       },
-      0, DType::int32, Purpose{"barrier"})
+      "barrier", 0, 0, DType::int32, Purpose{"barrier"})
       .wait();
 }
 

@@ -27,7 +27,7 @@ class MpiCommunicator final : public Communicator {
   int64_t memory_bytes() const override;
 
  private:
-  Request start(std::function<void()> job, int64_t sent, DType type, Purpose purpose);
+  Request start(std::function<void()> job, const char* operation, int64_t count, int64_t sent, DType type, Purpose purpose);
   MPI_Comm group_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
   AxisSet axes_;

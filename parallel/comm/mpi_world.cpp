@@ -44,16 +44,22 @@ void check_mpi(int code, const char* call) {
 
 class ProgressThread::Job final : public Request::State {
  public:
-  Job(std::function<void()> work, CommCounters& counters, CommKey key)
-      : work_(std::move(work)), counters_(&counters), key_(key), started_(now()) {}
+  Job(std::function<void()> work, CommCounters& counters, const Collective& collective)
+      : work_(std::move(work)),
+        counters_(&counters),
+        collective_(collective),
+        key_{collective.axes, collective.purpose},
+        started_(now()) {}
 
-  void run() {
+  void run(LastCollective& last) {
     std::exception_ptr failure;
+    last.begin(collective_);
     try {
       work_();
     } catch (...) {
       failure = std::current_exception();
     }
+    last.end();
     work_ = nullptr;
     counters_->add_time(key_, now() - started_);
     std::lock_guard lock(mutex_);
@@ -79,6 +85,7 @@ class ProgressThread::Job final : public Request::State {
  private:
   std::function<void()> work_;
   CommCounters* counters_;
+  Collective collective_;
   CommKey key_;
   double started_;
   std::mutex mutex_;
@@ -87,7 +94,8 @@ class ProgressThread::Job final : public Request::State {
   std::exception_ptr failure_;
 };
 
-ProgressThread::ProgressThread() : thread_([this] { loop(); }) {}
+ProgressThread::ProgressThread(std::shared_ptr<LastCollective> last)
+    : last_(std::move(last)), thread_([this] { loop(); }) {}
 
 ProgressThread::~ProgressThread() {
   {
@@ -98,8 +106,8 @@ ProgressThread::~ProgressThread() {
   thread_.join();
 }
 
-Request ProgressThread::start(std::function<void()> job, CommCounters& counters, CommKey key) {
-  auto state = std::make_shared<Job>(std::move(job), counters, key);
+Request ProgressThread::start(std::function<void()> job, CommCounters& counters, const Collective& collective) {
+  auto state = std::make_shared<Job>(std::move(job), counters, collective);
   {
     std::lock_guard lock(mutex_);
     jobs_.push_back(state);
@@ -118,11 +126,12 @@ void ProgressThread::loop() {
       job = std::move(jobs_.front());
       jobs_.pop_front();
     }
-    job->run();
+    job->run(*last_);
   }
 }
 
-MpiWorld::MpiWorld(int argc, char** argv) : exceptions_(std::uncaught_exceptions()) {
+MpiWorld::MpiWorld(int argc, char** argv, std::shared_ptr<LastCollective> last)
+    : exceptions_(std::uncaught_exceptions()) {
   int provided = 0;
   // Open MPI ends the process itself where srun started it without PMIx, and says nothing of the fix.
   refuse_lone_tasks(!has_launcher());
@@ -138,7 +147,7 @@ MpiWorld::MpiWorld(int argc, char** argv) : exceptions_(std::uncaught_exceptions
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   check_mpi(MPI_Comm_size(node, &ranks_on_node_), "MPI_Comm_size");
   check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
-  progress_ = std::make_unique<ProgressThread>();
+  progress_ = std::make_unique<ProgressThread>(std::move(last));
 }
 
 MpiWorld::~MpiWorld() {

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "parallel/comm/communicator.h"
+#include "parallel/comm/last_collective.h"
 #include "parallel/mesh/mesh.h"
 
 namespace pscale {
@@ -25,17 +26,19 @@ void check_mpi(int code, const char* call);
 
 class ProgressThread {
  public:
-  ProgressThread();
+  explicit ProgressThread(std::shared_ptr<LastCollective> last);
   ~ProgressThread();  ///< runs what is queued, then ends
   ProgressThread(const ProgressThread&) = delete;
   ProgressThread& operator=(const ProgressThread&) = delete;
 
-  /// Runs `job` after all earlier ones. Its time, and the time somebody waits for it, go to `counters` under `key`.
-  Request start(std::function<void()> job, CommCounters& counters, CommKey key);
+  /// Runs `job`, which is this collective, after all earlier ones. Its time, and the time somebody waits for it, go to
+  /// `counters` under its axes and purpose.
+  Request start(std::function<void()> job, CommCounters& counters, const Collective& collective);
 
  private:
   class Job;
   void loop();
+  std::shared_ptr<LastCollective> last_;
   std::mutex mutex_;
   std::condition_variable queued_;
   std::deque<std::shared_ptr<Job>> jobs_;
@@ -48,7 +51,8 @@ enum class Transport : uint8_t { automatic, mpi, shared };
 
 class MpiWorld {
  public:
-  MpiWorld(int argc, char** argv);
+  /// `last` is told of every collective; for a watchdog, which watches before there is a world and after.
+  MpiWorld(int argc, char** argv, std::shared_ptr<LastCollective> last = std::make_shared<LastCollective>());
   /// Finalizes MPI; after an exception it does not, so that mpirun ends the other ranks.
   ~MpiWorld();
   MpiWorld(const MpiWorld&) = delete;

@@ -1,0 +1,124 @@
+#include "core/base/thread_stacks.h"
+
+#include <cxxabi.h>
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+#include "core/base/text.h"
+
+namespace pscale {
+
+namespace {
+
+constexpr int kMostFrames = 64;
+constexpr int kOfHandler = 2;  // the handler, and what the kernel returns from it to
+constexpr auto kPatience = std::chrono::seconds(1);
+
+struct Stack {
+  void* frames[kMostFrames];
+  std::atomic<int> depth = 0;
+};
+
+/// The signal carries the address of what it is to fill.
+void note_stack(int, siginfo_t* info, void*) {
+  if (info->si_code != SI_QUEUE || info->si_pid != getpid()) return;
+  const int before = errno;
+  Stack* stack = static_cast<Stack*>(info->si_value.sival_ptr);
+  stack->depth = backtrace(stack->frames, kMostFrames);
+  errno = before;
+}
+
+/// The letter of /proc/PID/stat: S asleep, R running, D waiting for a disk, T stopped; ? where it has ended.
+char state_of(int thread) {
+  std::ifstream file(cat("/proc/self/task/", thread, "/stat"));
+  std::string text;
+  std::getline(file, text);
+  const size_t name_end = text.rfind(") ");
+  return name_end == std::string::npos ? '?' : text[name_end + 2];
+}
+
+struct Frame {
+  std::string function;  ///< empty where it has no name
+  std::string place;     ///< FILE+OFFSET
+};
+
+Frame describe(void* address) {
+  Dl_info info{};
+  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) return {"", cat(address)};
+  const auto offset = static_cast<char*>(address) - static_cast<char*>(info.dli_fbase);
+  Frame frame{"", cat(std::filesystem::path(info.dli_fname).filename().string(), "+0x", std::hex, offset)};
+  if (info.dli_sname != nullptr) {
+    int status = 0;
+    const std::unique_ptr<char, void (*)(void*)> name(abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, &status), std::free);
+    frame.function = status == 0 ? name.get() : info.dli_sname;
+  }
+  return frame;
+}
+
+/// The stack's frames as lines; empty where none of them is ours.
+std::string text_of(const Stack& stack) {
+  std::string lines;
+  bool ours = false;
+  for (int i = kOfHandler; i < stack.depth; ++i) {
+    const Frame frame = describe(stack.frames[i]);
+    ours = ours || frame.function.starts_with("pscale::") || frame.function == "main";
+    lines += cat("    ", frame.function, frame.function.empty() ? "" : "  ", frame.place, "\n");
+  }
+  return ours ? lines : "";
+}
+
+}  // namespace
+
+std::string thread_stacks() {
+  void* one[1];
+  backtrace(one, 1);  // loads what it needs, which a handler must not
+  struct sigaction action {};
+  struct sigaction before {};
+  action.sa_sigaction = note_stack;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  if (sigaction(SIGRTMAX, &action, &before) != 0) return "";
+  std::string text;
+  std::error_code ended;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task", ended)) {
+    const int thread = std::atoi(entry.path().filename().c_str());
+    if (thread == gettid()) continue;
+    char state = state_of(thread);
+    for (int look = 0; look < 20 && state == 'R'; ++look) {  // one that polls runs for an instant
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      state = state_of(thread);
+    }
+    if (state == 'R' || state == 'D') {
+      text += cat("  thread ", thread, state == 'R' ? " computes\n" : " waits for a disk or network file system\n");
+      continue;
+    }
+    // Never freed: a thread may come to its handler after we have stopped waiting for it.
+    Stack* stack = new Stack;
+    siginfo_t info{};
+    info.si_signo = SIGRTMAX;
+    info.si_code = SI_QUEUE;
+    info.si_pid = getpid();
+    info.si_value.sival_ptr = stack;
+    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), thread, SIGRTMAX, &info) != 0) continue;
+    const auto start = std::chrono::steady_clock::now();
+    while (stack->depth == 0 && std::chrono::steady_clock::now() - start < kPatience)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const std::string lines = text_of(*stack);
+    if (!lines.empty()) text += cat("  thread ", thread, "\n", lines);
+  }
+  return text;
+}
+
+}  // namespace pscale
