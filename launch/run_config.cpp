@@ -18,6 +18,8 @@ void RunConfig::describe(ConfigSection& section) {
               "Minutes until the run saves, stops and exits with 75, to be started again; 0: no limit", at_least(0));
   section.add("timeout_seconds", timeout_seconds,
               "Seconds without progress after which every rank tells where it is and the job is aborted; 0: never", at_least(0));
+  section.add("check_interval", check_interval,
+              "Steps between two comparisons of what ranks must hold alike, which is also done before every save; 0: never", at_least(0));
 }
 
 void TrainConfig::describe(ConfigSection& section) {

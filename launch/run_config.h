@@ -23,6 +23,7 @@ struct RunConfig {
   int64_t threads = 0;         ///< per rank; 0: the cores of the machine / the ranks on it
   double max_minutes = 0;      ///< until it saves and stops, to be started again; 0: no limit
   double timeout_seconds = 600;  ///< without progress until the job is aborted; 0: never
+  int64_t check_interval = 100;  ///< in steps; 0: ranks are never compared
 
   void describe(ConfigSection& section);
 };

@@ -60,7 +60,8 @@ std::vector<std::string> problems_of(std::future<T>& job, T& result) {
 
 Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh,
                            const ParameterSet& parameters, const ShardedAdamW& optimizer, const StopRequest& stop,
-                           Manifest about, CarriedFiles carried, std::function<void(const std::string&)> say)
+                           Manifest about, CarriedFiles carried, std::function<void(const RunPosition&)> before_save,
+                           std::function<void(const std::string&)> say)
     : config_(config),
       folder_(std::move(folder)),
       mesh_(&mesh),
@@ -70,6 +71,7 @@ Checkpointer::Checkpointer(const CheckpointConfig& config, CheckpointFolder fold
       stop_(&stop),
       about_(std::move(about)),
       carried_(std::move(carried)),
+      before_save_(std::move(before_save)),
       say_(std::move(say)),
       last_begin_(seconds_now()) {
   about_.layout = mesh.layout();
@@ -143,6 +145,7 @@ void Checkpointer::wait_briefly() {
 void Checkpointer::begin(const RunPosition& position) {
   entered_ = last_begin_ = seconds_now();
   stall_ = 0;
+  before_save_(position);
   manifest_ = about_;
   manifest_.step = position.step;
   manifest_.updates = optimizer_->updates();

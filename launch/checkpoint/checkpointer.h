@@ -29,10 +29,11 @@ struct RunPosition {
 class Checkpointer {
  public:
   /// `about`: what every manifest of the run says (configuration, model, data). `say`: a line for the log, on rank 0.
-  /// `parameters`, `optimizer` and `stop` must outlive this.
+  /// `before_save` is called on all ranks before they copy what is saved, and may throw. `parameters`, `optimizer` and `stop`
+  /// must outlive this.
   Checkpointer(const CheckpointConfig& config, CheckpointFolder folder, const Mesh& mesh, const ParameterSet& parameters,
                const ShardedAdamW& optimizer, const StopRequest& stop, Manifest about, CarriedFiles carried,
-               std::function<void(const std::string&)> say);
+               std::function<void(const RunPosition&)> before_save, std::function<void(const std::string&)> say);
   /// Waits for what is being written; it stays a leftover where ranks could not agree any more.
   ~Checkpointer();
 
@@ -66,6 +67,7 @@ class Checkpointer {
   const StopRequest* stop_;
   Manifest about_;
   CarriedFiles carried_;
+  std::function<void(const RunPosition&)> before_save_;
   std::function<void(const std::string&)> say_;
 
   Phase phase_ = Phase::idle;

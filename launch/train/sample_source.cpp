@@ -52,6 +52,8 @@ std::vector<Batch> StepLoader::next() {
   const StepSamples samples = ahead_.get();
   ++step_;
   read_ahead();
+  for (const auto* numbers : {&samples.tokens, &samples.documents})
+    hash_.add(numbers->data(), numbers->size() * sizeof(int32_t));
   return make_batches(samples, plan_, *device_);
 }
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "core/base/hash.h"
 #include "models/parscale/batch.h"
 #include "parallel/comm/communicator.h"
 #include "parallel/mesh/mesh.h"
@@ -48,6 +49,8 @@ class StepLoader {
   StepLoader(SampleFunction sample, const BatchPlan& plan, const Device& device, int64_t first, int64_t end);
   /// Of the next step. Throws what `sample` threw for it.
   std::vector<Batch> next();
+  /// A hash of all samples that next() has given.
+  uint64_t hash() const { return hash_.value(); }
 
  private:
   void read_ahead();
@@ -56,6 +59,7 @@ class StepLoader {
   BatchPlan plan_;
   const Device* device_;
   int64_t step_, end_;
+  Hash hash_;
   std::future<StepSamples> ahead_;  // waits for its thread when it goes
 };
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/durable_file.h"
+#include "core/base/hash.h"
 #include "core/ops/matmul.h"
 #include "launch/convert/open_model.h"
 #include "launch/metrics/peak_flops.h"
@@ -16,6 +17,7 @@
 #include "parallel/checkpoint/hdf5_file.h"
 #include "parallel/comm/mpi_world.h"
 #include "parallel/comm/texts.h"
+#include "parallel/grads/drift.h"
 
 namespace pscale {
 
@@ -124,7 +126,8 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
   failure = gather_problems(world, failure, kReport);
   if (!failure.empty()) throw UserError(std::move(failure));
   checkpointer_.emplace(config.checkpoint, checkpoints, mesh, training_.parameters(), training_.optimizer(), stop,
-                        about(config, data_), std::move(carried), [this](const std::string& text) { say(text); });
+                        about(config, data_), std::move(carried), [this](const RunPosition& position) { check_drift(position); },
+                        [this](const std::string& text) { say(text); });
 }
 
 CarriedFiles Trainer::tokenizer_files() {
@@ -278,7 +281,35 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
   if (log_) log_->step(row, logged);
 }
 
+void Trainer::check_drift(const RunPosition& position) {
+  if (config_->run.check_interval == 0 || checked_ == position.step) return;
+  checked_ = position.step;
+  std::vector<Replicated> held = replicated_parameters(training_.parameters());
+  held.push_back({"the samples that were trained on", AxisSet{Axis::replica, Axis::tensor}, loader_->hash()});
+  const int64_t counts[] = {position.step, position.next_sample, position.skipped_steps, position.skipped_in_a_row,
+                            training_.optimizer().updates()};
+  held.push_back({"the position of the run", AxisSet::all(), hash_of(counts, sizeof counts)});
+  const std::vector<std::string> problems = drifted(*mesh_, held);
+  if (!problems.empty())
+    throw DriftError(cat("after step ", position.step, " ranks that must hold the same do not: ", join(problems, "; "),
+                         "; no checkpoint was saved of this. Memory or network of a rank's machine may be faulty: start the run "
+                         "again, on other machines if it recurs"));
+}
+
 Trainer::Ending Trainer::run() {
+  try {
+    return train();
+  } catch (const std::exception& failure) {
+    try {
+      say(cat("error: ", failure.what()));
+    } catch (const UserError&) {
+      // The log cannot be written, which may be the failure itself.
+    }
+    throw;
+  }
+}
+
+Trainer::Ending Trainer::train() {
   const int64_t max_steps = config_->train.max_steps;
   const ScheduleConfig schedule = config_->optimizer.schedule_config(max_steps);
   say(cat("layout ", to_string(mesh_->layout()), " (data x replica x tensor), ", plan_.accumulate(),
@@ -294,15 +325,15 @@ Trainer::Ending Trainer::run() {
     say(cat("step ", position_.step, " of train.max_steps = ", max_steps, " is done: nothing is left to train"));
     return Ending::done;
   }
-  StepLoader loader([this](uint64_t i, std::span<int32_t> tokens,
-                           std::span<int32_t> documents) { data_.train().sample(i, tokens, documents); },
-                    plan_, *device_, position_.step, max_steps);
+  loader_.emplace([this](uint64_t i, std::span<int32_t> tokens,
+                         std::span<int32_t> documents) { data_.train().sample(i, tokens, documents); },
+                  plan_, *device_, position_.step, max_steps);
   Clock clock;
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
     last_->set_step(step);
     const double before = seconds_now();
-    const std::vector<Batch> batches = loader.next();
+    const std::vector<Batch> batches = loader_->next();
     clock.data_wait += seconds_now() - before;
     const int64_t targets = step_targets(batches, plan_, mesh_->group(Axis::data));
     const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
@@ -328,6 +359,7 @@ Trainer::Ending Trainer::run() {
     report(step, result, clock, logged || validated);
     position_.step = step;
     position_.next_sample = step * plan_.global_batch;
+    if (config_->run.check_interval > 0 && step % config_->run.check_interval == 0) check_drift(position_);
     const StopReason reason = checkpointer_->after_step(position_, step == max_steps);
     if (reason != StopReason::none && (step < max_steps || position_.validation_pending)) {
       say(cat("stopped after step ", step, ": ", sentence(reason), "; start it again to go on"));

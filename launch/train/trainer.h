@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <stdexcept>
 
 #include "launch/checkpoint/resume.h"
 #include "launch/metrics/run_log.h"
@@ -17,6 +18,12 @@ namespace pscale {
 /// The options of `Training` that a configuration asks for.
 TrainingOptions training_options(const Config& config);
 
+/// Ranks that must hold the same bits do not.
+class DriftError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 class Trainer {
  public:
   /// `config` is resolved: its layout is the mesh's. Opens the data, takes memory, and loads the checkpoint to go on from.
@@ -26,7 +33,8 @@ class Trainer {
 
   enum class Ending : uint8_t { done, stopped };
   /// Trains to the last step, saving checkpoints; or to a step at which all ranks stop, because one was asked to: that step
-  /// is saved then. Throws UserError where more than train.max_skipped_steps updates in a row are skipped.
+  /// is saved then. Throws UserError where more than train.max_skipped_steps updates in a row are skipped,
+  /// and DriftError where ranks no longer hold the same. What it throws is in the log.
   Ending run();
 
  private:
@@ -34,6 +42,8 @@ class Trainer {
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
   bool validate();
   void make_up_for_validation();
+  Ending train();
+  void check_drift(const RunPosition& position);
   void start();
   CarriedFiles tokenizer_files();
   void open_log(const std::optional<Resumed>& resumed);
@@ -51,6 +61,8 @@ class Trainer {
   std::optional<double> validation_loss_;  // taken since the last logged step
   std::vector<std::pair<std::string, double>> validation_losses_;  // of each source, where there are several
   RunPosition position_;
+  std::optional<StepLoader> loader_;
+  int64_t checked_ = 0;  // the last step after which ranks were compared
   std::optional<Checkpointer> checkpointer_;
 };
 
