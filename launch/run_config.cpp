@@ -36,7 +36,10 @@ void TrainConfig::describe(ConfigSection& section) {
               "Train only what ParScale adds: prefix, aggregation, cross-replica norm and attention");
   section.add("init_from", init_from, "Pretrained weights to start from: a Hugging Face folder, a hub id in the local cache, or a checkpoint; it supplies [model]. Empty: new weights");
   section.add("max_skipped_steps", max_skipped_steps,
-              "Steps in a row that may be skipped for a loss or gradient that is not finite", at_least(0));
+              "Steps in a row that may be skipped for a loss or gradient that is not finite, or a loss spike", at_least(0));
+  section.add("spike_z_score", spike_z_score,
+              "Standard deviations above the mean of the last losses from which the update is skipped; none: no limit", above(0));
+  section.add("spike_window", spike_window, "Losses of updates that spike_z_score is held against", at_least(2));
   section.add("bucket_mb", bucket_mb, "MiB of gradients that are reduced together", between(1, 65536));
 }
 

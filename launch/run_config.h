@@ -38,6 +38,8 @@ struct TrainConfig {
   bool freeze_pretrained = false;
   std::string init_from;
   int64_t max_skipped_steps = 3;
+  std::optional<double> spike_z_score;  ///< standard deviations; absent: a loss is never too large
+  int64_t spike_window = 100;           ///< losses
   int64_t bucket_mb = 25;  ///< MiB
 
   void describe(ConfigSection& section);

@@ -153,6 +153,7 @@ void Checkpointer::begin(const RunPosition& position) {
   manifest_.skipped_steps = position.skipped_steps;
   manifest_.skipped_in_a_row = position.skipped_in_a_row;
   manifest_.validation_pending = position.validation_pending;
+  manifest_.recent_losses = position.recent_losses;
   manifest_.created = utc_now();
 
   const std::vector<StateTensor> owned = owned_state(*parameters_, *optimizer_);

@@ -12,6 +12,7 @@
 #include <functional>
 #include <future>
 #include <string>
+#include <vector>
 
 #include "launch/checkpoint/checkpoint_folder.h"
 #include "launch/stop_request.h"
@@ -24,6 +25,7 @@ namespace pscale {
 struct RunPosition {
   int64_t step = 0, next_sample = 0, skipped_steps = 0, skipped_in_a_row = 0;
   bool validation_pending = false;  ///< this step's validation was abandoned; it is made up for when the run goes on
+  std::vector<double> recent_losses;  ///< of the rule for spikes, oldest first
 };
 
 class Checkpointer {

@@ -16,7 +16,7 @@ constexpr Purpose kResume{"resume"};
 /// Keys that may change from one start of a run to the next; a section alone stands for all its keys.
 constexpr const char* kFree[] = {
     "run.dir", "run.device", "run.threads", "run.max_minutes", "run.timeout_seconds", "run.check_interval", "parallel", "log", "checkpoint",
-    "train.max_steps", "train.micro_batch", "train.recompute", "train.init_from", "train.max_skipped_steps", "train.bucket_mb",
+    "train.max_steps", "train.micro_batch", "train.recompute", "train.init_from", "train.max_skipped_steps", "train.spike_z_score", "train.spike_window", "train.bucket_mb",
     "data.train", "data.validation", "data.validation_interval", "data.validation_samples"};
 
 bool is_free(const std::string& section, const std::string& key) {
@@ -133,7 +133,7 @@ std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFold
       }
       if (mistakes.empty()) checkpoint.load(held_state(parameters, optimizer));
       optimizer.set_updates(m.updates);
-      resumed.position = {m.step, m.next_sample, m.skipped_steps, m.skipped_in_a_row, m.validation_pending};
+      resumed.position = {m.step, m.next_sample, m.skipped_steps, m.skipped_in_a_row, m.validation_pending, m.recent_losses};
     } catch (const UserError& e) {
       damage = e.problems();
     }

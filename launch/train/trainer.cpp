@@ -12,6 +12,7 @@
 #include "core/ops/matmul.h"
 #include "launch/convert/open_model.h"
 #include "launch/metrics/peak_flops.h"
+#include "launch/train/loss_window.h"
 #include "launch/train/run_folder.h"
 #include "models/hf/converted_source.h"
 #include "parallel/checkpoint/hdf5_file.h"
@@ -281,6 +282,22 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
   if (log_) log_->step(row, logged);
 }
 
+void Trainer::count_skipped(int64_t step, const StepResult& result, double loss_limit) {
+  ++position_.skipped_steps;
+  ++position_.skipped_in_a_row;
+  const int64_t first = (step - 1) * plan_.global_batch;
+  say(cat("step ", step, ": loss ", result.loss,
+          result.spike ? cat(" is a spike (the last ", config_->train.spike_window, " allow ", loss_limit, ")")
+                       : cat(", gradient norm ", result.gradient_norm),
+          ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
+  if (position_.skipped_in_a_row > config_->train.max_skipped_steps)
+    throw UserError(cat("step ", step, ": ", position_.skipped_in_a_row, " updates in a row ",
+                        result.spike ? "had a loss spike (train.spike_z_score) or a loss or gradient that is not finite"
+                                     : "had a loss or gradient that is not finite",
+                        " (train.max_skipped_steps = ", config_->train.max_skipped_steps,
+                        "); lower optimizer.learning_rate, or look at the samples named in log.txt"));
+}
+
 void Trainer::check_drift(const RunPosition& position) {
   if (config_->run.check_interval == 0 || checked_ == position.step) return;
   checked_ = position.step;
@@ -301,7 +318,9 @@ Trainer::Ending Trainer::run() {
     return train();
   } catch (const std::exception& failure) {
     try {
-      say(cat("error: ", failure.what()));
+      std::string text = failure.what();
+      std::replace(text.begin(), text.end(), '\n', ' ');
+      say("error: " + text);
     } catch (const UserError&) {
       // The log cannot be written, which may be the failure itself.
     }
@@ -328,6 +347,7 @@ Trainer::Ending Trainer::train() {
   loader_.emplace([this](uint64_t i, std::span<int32_t> tokens,
                          std::span<int32_t> documents) { data_.train().sample(i, tokens, documents); },
                   plan_, *device_, position_.step, max_steps);
+  LossWindow window(config_->train.spike_z_score, config_->train.spike_window, position_.recent_losses);
   Clock clock;
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
@@ -339,19 +359,13 @@ Trainer::Ending Trainer::train() {
     const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
     const double rate = config_->optimizer.learning_rate * learning_rate_factor(schedule, step);
     const StepResult result =
-        training_.step(batches, targets, rate, logged && config_->model.parscale_n > 1);
+        training_.step(batches, targets, rate, logged && config_->model.parscale_n > 1, window.limit());
     if (result.skipped) {
-      ++position_.skipped_steps;
-      ++position_.skipped_in_a_row;
-      const int64_t first = (step - 1) * plan_.global_batch;
-      say(cat("step ", step, ": loss ", result.loss, ", gradient norm ", result.gradient_norm,
-              targets == 0 ? ", no token has a target in its document" : "", ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
-      if (position_.skipped_in_a_row > config_->train.max_skipped_steps)
-        throw UserError(cat("step ", step, ": ", position_.skipped_in_a_row, " updates in a row had a loss or gradient that is "
-                            "not finite (train.max_skipped_steps = ", config_->train.max_skipped_steps,
-                            "); lower optimizer.learning_rate, or look at the samples named in log.txt"));
+      count_skipped(step, result, window.limit());
     } else {
       position_.skipped_in_a_row = 0;
+      window.add(result.loss);
+      position_.recent_losses = window.losses();
     }
     const int64_t interval = config_->data.validation_interval;
     const bool validated = interval > 0 && (step % interval == 0 || step == max_steps);

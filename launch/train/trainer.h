@@ -43,6 +43,7 @@ class Trainer {
   bool validate();
   void make_up_for_validation();
   Ending train();
+  void count_skipped(int64_t step, const StepResult& result, double loss_limit);
   void check_drift(const RunPosition& position);
   void start();
   CarriedFiles tokenizer_files();

@@ -38,7 +38,7 @@ double Training::accumulate_gradients(std::span<const Batch> micro_batches, int6
 }
 
 StepResult Training::step(std::span<const Batch> micro_batches, int64_t targets, double learning_rate,
-                          bool statistics) {
+                          bool statistics, double loss_limit) {
   StepResult result;
   Communicator& world = mesh_->group(AxisSet::all());
   double sum = accumulate_gradients(micro_batches, targets, statistics ? &result.blend : nullptr);
@@ -46,7 +46,8 @@ StepResult Training::step(std::span<const Batch> micro_batches, int64_t targets,
   result.loss = sum / static_cast<double>(targets);  // without any target not a number, and the update is skipped
   result.gradient_norm = optimizer_.gradient_norm();
   // Both numbers are the same on every rank, so all ranks agree.
-  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.gradient_norm);
+  result.spike = std::isfinite(result.loss) && result.loss > loss_limit;
+  result.skipped = result.spike || !std::isfinite(result.loss) || !std::isfinite(result.gradient_norm);
   if (result.skipped) {
     buckets_.clear();
   } else {

@@ -1,6 +1,7 @@
 // The model and all that trains it on this rank: what the trainer, the benchmark and the parity program share.
 #pragma once
 
+#include <limits>
 #include <span>
 
 #include "models/parscale/model.h"
@@ -19,7 +20,8 @@ struct TrainingOptions {
 struct StepResult {
   double loss = 0;           ///< mean over the counted targets of the step, on every rank
   double gradient_norm = 0;  ///< before clipping
-  bool skipped = false;      ///< loss or gradient was not finite: weights, moments and Adam's count are unchanged
+  bool skipped = false;      ///< loss or gradient was not finite, or a spike: weights, moments and Adam's count are unchanged
+  bool spike = false;        ///< the loss was finite and above the limit
   BlendStatistics blend;     ///< summed over all ranks, where asked for
 };
 
@@ -33,8 +35,9 @@ class Training {
   void initialize(uint64_t seed);
 
   /// One update from this data rank's micro-batches. `targets`: counted targets of the whole step, over all data ranks.
-  /// Collective over all ranks.
-  StepResult step(std::span<const Batch> micro_batches, int64_t targets, double learning_rate, bool statistics = false);
+  /// A loss above `loss_limit` is a spike. Collective over all ranks.
+  StepResult step(std::span<const Batch> micro_batches, int64_t targets, double learning_rate, bool statistics = false,
+                  double loss_limit = std::numeric_limits<double>::infinity());
 
   /// The gradients of the step's loss, unclipped, into `buckets()`; step() without the update. Ends with buckets.finish().
   double accumulate_gradients(std::span<const Batch> micro_batches, int64_t targets, BlendStatistics* statistics);

@@ -71,6 +71,7 @@ Manifest manifest_from(const Json& json) {
   m.skipped_steps = json.at("skipped_steps");
   m.skipped_in_a_row = json.at("skipped_in_a_row");
   m.validation_pending = json.value("validation_pending", false);
+  m.recent_losses = json.value("recent_losses", std::vector<double>{});
   m.layout = {json.at("layout").at("data"), json.at("layout").at("replica"), json.at("layout").at("tensor")};
   m.created = json.at("created");
   m.config = json.at("config");
@@ -109,6 +110,7 @@ std::string to_json(const Manifest& m) {
   json["skipped_steps"] = m.skipped_steps;
   json["skipped_in_a_row"] = m.skipped_in_a_row;
   if (m.validation_pending) json["validation_pending"] = true;
+  if (!m.recent_losses.empty()) json["recent_losses"] = m.recent_losses;
   json["layout"] = {{"data", m.layout.data}, {"replica", m.layout.replica}, {"tensor", m.layout.tensor}};
   json["created"] = m.created;
   json["config"] = m.config;

@@ -47,6 +47,7 @@ struct Manifest {
   std::string id;  ///< in the names of the shards, so that no other file is taken for one
   int64_t step = 0, updates = 0, next_sample = 0, skipped_steps = 0, skipped_in_a_row = 0;
   bool validation_pending = false;  ///< the validation of this step is still to be taken
+  std::vector<double> recent_losses;  ///< that the rule for loss spikes looks at, oldest first
   Layout layout;
   std::string created;  ///< UTC, ISO 8601
   std::string config;   ///< the resolved configuration, TOML
