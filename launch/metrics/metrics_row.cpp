@@ -8,6 +8,7 @@ namespace {
 
 MetricValue value_of(double x) { return std::isfinite(x) ? MetricValue(x) : MetricValue(); }
 MetricValue value_of(int64_t x) { return x; }
+MetricValue value_of(const std::string& x) { return x; }
 
 template <class T>
 MetricValue value_of(const std::optional<T>& x) {
@@ -42,6 +43,11 @@ std::vector<MetricField> metric_fields(const MetricsRow& row) {
   where_set("replica_cosine", "replicas/cosine", row.replica_cosine);
   where_set("data_wait_seconds", "speed/data_wait_seconds", row.data_wait_seconds);
   where_set("communication_wait_seconds", "speed/communication_wait_seconds", row.communication_wait_seconds);
+  where_set("compute_seconds_median", "speed/compute_seconds_median", row.compute_seconds_median);
+  where_set("compute_seconds_slowest", "speed/compute_seconds_slowest", row.compute_seconds_slowest);
+  where_set("slowest_rank", "speed/slowest_rank", row.slowest_rank);
+  where_set("waited_axes", "", row.waited_axes);
+  where_set("waited_axes_seconds", "speed/waited_axes_seconds", row.waited_axes_seconds);
   where_set("skipped_steps", "train/skipped_steps", row.skipped_steps);
   return fields;
 }
@@ -52,6 +58,7 @@ std::string to_json_line(const MetricsRow& row) {
     auto& slot = object[field.name];  // null until set
     if (const auto* count = std::get_if<int64_t>(&field.value)) slot = *count;
     if (const auto* number = std::get_if<double>(&field.value)) slot = *number;
+    if (const auto* name = std::get_if<std::string>(&field.value)) slot = *name;
   }
   return object.dump();
 }

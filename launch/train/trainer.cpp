@@ -25,7 +25,6 @@ namespace pscale {
 namespace {
 
 constexpr Purpose kReport{"report"};
-constexpr Purpose kValidation{"validation"};
 constexpr int64_t kPeakSize = 1024;  // of the square products the peak is measured with
 
 double seconds_now() {
@@ -64,6 +63,8 @@ struct Trainer::Clock {
   double waited = 0;      // seconds the trainer waited for collectives, at `last`
   double data_wait = 0;   // seconds spent on making batches since `last`
   int64_t last_step = 0;
+  StepTimes times;
+  explicit Clock(const Mesh& mesh) : times(mesh) {}
 };
 
 TrainingOptions training_options(const Config& config) {
@@ -187,57 +188,28 @@ void Trainer::say(const std::string& text) {
   if (log_) log_->message(text);
 }
 
-/// Whether it was taken to its end: a run that is to stop abandons it.
-bool Trainer::validate() {
-  if (!data_.validation()) return true;
-  const BlendedDataset& validation = *data_.validation();
-  BatchPlan plan = plan_;
-  plan.micro_batch = 1;
-  plan.global_batch = plan.data_ranks;
-  std::vector<double> sums(2 * validation.sources());  // loss and targets of each source
-  for (size_t s = 0; s < validation.sources(); ++s) {
-    const TokenDataset& source = validation.source(s);
-    const int64_t samples =
-        std::min<int64_t>(config_->data.validation_samples, static_cast<int64_t>(source.samples_per_epoch()));
-    const auto sample = [&](uint64_t i, std::span<int32_t> tokens, std::span<int32_t> documents) {
-      source.sample(i, tokens, documents);
-    };
-    for (int64_t first = 0; first < samples; first += plan.data_ranks) {
-      if (checkpointer_->stop_reason() != StopReason::none) return false;
-      if (first + plan.data_rank >= samples) continue;
-      // The collectives inside are those of one data coordinate.
-      for (const Batch& batch : step_batches(sample, plan, first / plan.data_ranks, *device_)) {
-        const double loss = training_.evaluate(batch);
-        if (mesh_->coordinates().replica == 0 && mesh_->coordinates().tensor == 0) {
-          sums[2 * s] += loss;
-          sums[2 * s + 1] += static_cast<double>(batch.counted);
-        }
-      }
-    }
+/// What the row says of all ranks. Collective.
+void Trainer::gather(MetricsRow& row, const StepTimes& times, double steps) {
+  Communicator& world = mesh_->group(AxisSet::all());
+  std::vector<double> own = {static_cast<double>(device_->allocator().stats().peak + mesh_->communication_bytes())};
+  own.insert(own.end(), times.seconds().begin(), times.seconds().end());
+  const auto width = static_cast<int64_t>(own.size());
+  std::vector<double> all(own.size() * static_cast<size_t>(world.size()));
+  world.all_gather(own.data(), all.data(), width, DType::float64, kReport).wait();
+  double peak = 0;
+  std::vector<double> ranks;
+  for (auto rank = all.begin(); rank != all.end(); rank += width) {
+    peak = std::max(peak, *rank);
+    ranks.insert(ranks.end(), rank + 1, rank + width);
   }
-  mesh_->group(AxisSet::all())
-      .all_reduce(sums.data(), static_cast<int64_t>(sums.size()), DType::float64, Reduction::sum, kValidation)
-      .wait();
-  validation_loss_ = 0;
-  validation_losses_.clear();
-  double weights = 0;  // of the sources that have targets
-  for (size_t s = 0; s < validation.sources(); ++s) {
-    const double loss = sums[2 * s] / sums[2 * s + 1], weight = sums[2 * s + 1] > 0 ? validation.blend().weight(s) : 0;
-    if (weight > 0) *validation_loss_ += weight * loss;
-    weights += weight;
-    if (validation.sources() > 1) validation_losses_.emplace_back(validation.name(s), loss);
-  }
-  *validation_loss_ /= weights;
-  return true;
-}
-
-/// Takes the validation that the run abandoned when it stopped, for the row of that step.
-void Trainer::make_up_for_validation() {
-  if (!position_.validation_pending || !validate()) return;
-  position_.validation_pending = false;
-  if (log_ && validation_loss_) log_->add_validation(position_.step, *validation_loss_, validation_losses_);
-  validation_loss_.reset();
-  validation_losses_.clear();
+  row.memory_peak_bytes = static_cast<int64_t>(peak);
+  if (world.size() == 1) return;
+  const Stragglers found = find_stragglers(mesh_->layout(), ranks, steps);
+  row.compute_seconds_median = found.median;
+  row.compute_seconds_slowest = found.slowest;
+  row.slowest_rank = found.slowest_rank;
+  row.waited_axes = found.waited_axes;
+  row.waited_axes_seconds = found.waited_seconds;
 }
 
 void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool logged) {
@@ -262,9 +234,7 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
   row.validation_losses = validation_losses_;
   if (position_.skipped_steps > 0) row.skipped_steps = position_.skipped_steps;
   if (logged) {
-    double peak = static_cast<double>(device_->allocator().stats().peak + mesh_->communication_bytes());
-    mesh_->group(AxisSet::all()).all_reduce(&peak, 1, DType::float64, Reduction::max, kReport).wait();
-    row.memory_peak_bytes = static_cast<int64_t>(peak);
+    gather(row, clock.times, steps);
     const double waited = mesh_->counters().seconds_waited();
     row.communication_wait_seconds = (waited - clock.waited) / steps;
     row.data_wait_seconds = clock.data_wait / steps;
@@ -276,6 +246,7 @@ void Trainer::report(int64_t step, const StepResult& result, Clock& clock, bool 
     validation_losses_.clear();
     clock.waited = waited;
     clock.data_wait = 0;
+    clock.times.clear();
     clock.last = now;
     clock.last_step = step;
   }
@@ -348,7 +319,7 @@ Trainer::Ending Trainer::train() {
                          std::span<int32_t> documents) { data_.train().sample(i, tokens, documents); },
                   plan_, *device_, position_.step, max_steps);
   LossWindow window(config_->train.spike_z_score, config_->train.spike_window, position_.recent_losses);
-  Clock clock;
+  Clock clock(*mesh_);
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
     last_->set_step(step);
@@ -358,8 +329,10 @@ Trainer::Ending Trainer::train() {
     const int64_t targets = step_targets(batches, plan_, mesh_->group(Axis::data));
     const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
     const double rate = config_->optimizer.learning_rate * learning_rate_factor(schedule, step);
+    clock.times.begin();
     const StepResult result =
         training_.step(batches, targets, rate, logged && config_->model.parscale_n > 1, window.limit());
+    clock.times.end();
     if (result.skipped) {
       count_skipped(step, result, window.limit());
     } else {

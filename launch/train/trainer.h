@@ -10,6 +10,7 @@
 #include "launch/stop_request.h"
 #include "launch/train/run_data.h"
 #include "launch/train/sample_source.h"
+#include "launch/train/stragglers.h"
 #include "launch/train/training.h"
 #include "parallel/comm/last_collective.h"
 
@@ -39,6 +40,7 @@ class Trainer {
 
  private:
   struct Clock;
+  void gather(MetricsRow& row, const StepTimes& times, double steps);
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
   bool validate();
   void make_up_for_validation();

@@ -66,12 +66,17 @@ TEST(MetricsRow, OptionalFieldsAppearOnlyWhereSet) {
   EXPECT_TRUE(object["replica_cosine"].is_null());
   EXPECT_EQ(object["skipped_steps"].get<int64_t>(), 0);
   EXPECT_FALSE(object.contains("data_wait_seconds"));
+  r.waited_axes = "data+replica";
+  EXPECT_EQ(nlohmann::json::parse(to_json_line(r))["waited_axes"].get<std::string>(), "data+replica");
 }
 
 TEST(MetricsRow, NamesAndTagsAreUnique) {
   MetricsRow r = row();
   r.validation_loss = r.replica_share_entropy = r.replica_cosine = 1;
   r.data_wait_seconds = r.communication_wait_seconds = 1;
+  r.compute_seconds_median = r.compute_seconds_slowest = r.waited_axes_seconds = 1;
+  r.slowest_rank = 1;
+  r.waited_axes = "data";
   r.skipped_steps = 1;
   r.validation_losses = {{"code", 1}, {"prose", 2}};
   std::set<std::string> names, tags;
@@ -81,7 +86,7 @@ TEST(MetricsRow, NamesAndTagsAreUnique) {
     if (!field.tag.empty()) tags.insert(field.tag), ++tagged;
   }
   EXPECT_EQ(names.size(), metric_fields(r).size());
-  EXPECT_EQ(names.size(), 19u);
+  EXPECT_EQ(names.size(), 24u);
   EXPECT_EQ(tags.size(), tagged);
 }
 
