@@ -213,12 +213,12 @@ void TokenFile::read(int64_t first, std::span<int32_t> out) const {
   const int64_t count = static_cast<int64_t>(out.size());
   PSCALE_CHECK(first >= 0 && count <= tokens_ - first, "tokens ", first, " + ", count, " of ", tokens_);
   if (count == 0) return;
-  const unsigned char* from = bin_.data() + first * size_of(type_);
   if (type_ == TokenType::int32) {
-    std::memcpy(out.data(), from, out.size_bytes());
+    bin_.read(first * size_of(type_), out.data(), count * size_of(type_));
   } else {
-    const auto* tokens = reinterpret_cast<const uint16_t*>(from);  // a mapping is aligned
-    std::copy(tokens, tokens + count, out.begin());
+    std::vector<uint16_t> tokens(out.size());
+    bin_.read(first * size_of(type_), tokens.data(), count * size_of(type_));
+    std::copy(tokens.begin(), tokens.end(), out.begin());
   }
 }
 

@@ -46,7 +46,7 @@ class TokenFile {
   /// A hash of all of PREFIX.idx: where documents begin and end.
   uint64_t index_hash() const;
 
-  /// Copies tokens first to first + out.size() - 1, which must exist.
+  /// Copies tokens first to first + out.size() - 1, which must exist. Throws UserError where the file cannot be read any more.
   void read(int64_t first, std::span<int32_t> out) const;
 
  private:
