@@ -1,6 +1,5 @@
 #include "launch/watchdog.h"
 
-#include <mpi.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,8 +20,6 @@ namespace pscale {
 
 namespace {
 
-constexpr unsigned kAbortSeconds = 10;
-
 /// MiB this process has read and written so far, less what this function has; 0 where the system does not tell.
 uint64_t mebibytes_moved(uint64_t& by_looking) {
   std::ostringstream text;
@@ -35,17 +32,6 @@ uint64_t mebibytes_moved(uint64_t& by_looking) {
   sum -= std::min(sum, by_looking);
   by_looking += text.str().size();
   return sum >> 20;
-}
-
-[[noreturn]] void abort_job() {
-  alarm(kAbortSeconds);  // ends the process where MPI_Abort does not return
-  int started = 0, ended = 0;
-  MPI_Initialized(&started);
-  MPI_Finalized(&ended);
-  // Another thread may be inside MPI, which only one may be; but that one has stood still for long, and no other call
-  // ends the ranks of all machines.
-  if (started && !ended) MPI_Abort(MPI_COMM_WORLD, kExitFailed);
-  _exit(kExitFailed);
 }
 
 }  // namespace
@@ -109,7 +95,7 @@ void Watchdog::bark() const {
   }
   // The others' time is over about now too, and what they print says more together.
   std::this_thread::sleep_for(std::chrono::duration<double>(std::clamp(seconds_ / 10, 1.0, 30.0)));
-  abort_job();
+  abort_job(kExitFailed);
 }
 
 }  // namespace pscale

@@ -15,8 +15,10 @@ constexpr Purpose kResume{"resume"};
 
 /// Keys that may change from one start of a run to the next; a section alone stands for all its keys.
 constexpr const char* kFree[] = {
-    "run.dir", "run.device", "run.threads", "run.max_minutes", "run.timeout_seconds", "run.check_interval", "parallel", "log", "checkpoint",
-    "train.max_steps", "train.micro_batch", "train.recompute", "train.init_from", "train.max_skipped_steps", "train.spike_z_score", "train.spike_window", "train.bucket_mb",
+    "run.dir", "run.device", "run.threads", "run.max_minutes", "run.timeout_seconds", "run.check_interval",
+    "parallel", "log", "checkpoint",
+    "train.max_steps", "train.micro_batch", "train.recompute", "train.init_from",
+    "train.max_skipped_steps", "train.spike_z_score", "train.spike_window", "train.bucket_mb",
     "data.train", "data.validation", "data.validation_interval", "data.validation_samples"};
 
 bool is_free(const std::string& section, const std::string& key) {

@@ -1,5 +1,7 @@
 #include "parallel/comm/mpi_world.h"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -10,6 +12,8 @@
 namespace pscale {
 
 namespace {
+
+constexpr unsigned kAbortSeconds = 10;  // then SIGALRM ends the process
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -158,6 +162,16 @@ MpiWorld::~MpiWorld() {
   }
   progress_.reset();
   MPI_Finalize();
+}
+
+void abort_job(int code) {
+  alarm(kAbortSeconds);
+  int started = 0, ended = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&ended);
+  // Another thread may be inside MPI, which only one may be; but no other call ends the ranks of all machines.
+  if (started && !ended) MPI_Abort(MPI_COMM_WORLD, code);
+  _exit(code);
 }
 
 std::string mpi_version() {

@@ -69,6 +69,10 @@ class MpiWorld {
   std::unique_ptr<ProgressThread> progress_;
 };
 
+/// Ends the processes of all ranks, from any thread and whatever other threads do; this one at once where there is no MPI, and
+/// within seconds where MPI hangs. Only a watchdog and main may.
+[[noreturn]] void abort_job(int code);
+
 /// Communicators for every group of the layout. `layout` covers all ranks of the world. Collective. The world must
 /// outlive the mesh.
 std::unique_ptr<Mesh> make_mesh(MpiWorld& world, const Layout& layout, Transport transport = Transport::automatic);

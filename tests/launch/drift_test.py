@@ -3,14 +3,11 @@
 import re
 
 import pytest
-from checkpoint_runs import BIN, errors, log, saved_steps, train
+from checkpoint_runs import errors, log, saved_steps, train
+from watched_runs import fault
 
 
 BUCKETS = 4  # of gradients and weights in each step, by the axes they are not placed on
-
-
-def fault(kind, rank, call):
-    return ["env", f"LD_PRELOAD={BIN / 'inject_fault.so'}", f"FAULT_KIND={kind}", f"FAULT_RANK={rank}", f"FAULT_CALL={call}"]
 
 
 @pytest.mark.parametrize("layout,rank,expected", [("2x1x1", 1, r"[\w.]+ differs between rank 0 and rank 1"),
@@ -19,7 +16,8 @@ def fault(kind, rank, call):
 def test_a_flipped_bit(layout, rank, expected, interval, found_at, tiny, tmp_path):
     """1000: it is found by the check that goes before the save of step 8."""
     done = train(tiny, tmp_path, f"run.check_interval={interval}", "parallel.transport=mpi",
-                 "checkpoint.save_interval=" + ("100" if interval == 5 else "4"), layout=layout, wrapper=fault("flip", rank, BUCKETS * found_at), code=1)
+                 f"checkpoint.save_interval={100 if interval == 5 else 4}", layout=layout,
+                 wrapper=fault("flip", rank, BUCKETS * found_at), code=1)
     (problem,) = errors(done)
     assert re.search(expected, problem) and f"after step {found_at} " in problem, problem
     assert problem in log(tmp_path)

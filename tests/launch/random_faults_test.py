@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from checkpoint_runs import TINY, checkpoint, command, damage, environment, log, ranks_of, rows, saved_steps, train
-from drift_test import fault
+from watched_runs import fault
 
 LAYOUTS = ["2x1x1", "1x2x1", "1x1x2"]
 PATIENCE = 60  # seconds, on a machine that is busy

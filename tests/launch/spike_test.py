@@ -60,7 +60,8 @@ def test_the_window_goes_on(whole, tiny, tmp_path):
 
 def test_too_many_in_a_row_end_the_run(tiny, tmp_path):
     """A window that hardly moves calls every loss a spike."""
-    done = train(tiny, tmp_path, "train.max_steps=400", "train.spike_z_score=0.001", "train.spike_window=3", "train.max_skipped_steps=2", code=2)
+    done = train(tiny, tmp_path, "train.max_steps=400", "train.spike_z_score=0.001", "train.spike_window=3",
+                 "train.max_skipped_steps=2", code=2)
     assert re.search(r"3 updates in a row .*train.spike_z_score", errors(done)[0]), errors(done)
 
 

@@ -3,46 +3,22 @@
 import contextlib
 import os
 import signal
-import subprocess
 import time
+from pathlib import Path
 
 import pytest
-from checkpoint_runs import (command, computed, damage, checkpoint, environment, log, manifest, preload, ranks_of, rows,
-                             saved_steps, state_of, train)
+from checkpoint_runs import checkpoint, computed, damage, log, manifest, preload, ranks_of, rows, saved_steps, state_of, train
+from watched_runs import started, steps_logged, wait_for
 
 STEPS = 200
 VALIDATED = ["data.validation_interval=40", "data.validation_samples=5", "data.validation_fraction=0.2"]
 ARGUMENTS = [f"train.max_steps={STEPS}", "checkpoint.save_interval=0", *VALIDATED]
 
 
-@contextlib.contextmanager
-def started(config, folder, *arguments, layout, wrapper=()):
-    with subprocess.Popen(command(config, folder, *arguments, layout=layout, wrapper=wrapper), env=environment(),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        try:
-            yield run
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                run.kill()
-
-
-def wait_for(run, condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition() and run.poll() is None:
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.005)
-
-
 def text_of(folder):
     with contextlib.suppress(FileNotFoundError):
         return log(folder)
     return ""
-
-
-def steps_logged(folder):
-    with contextlib.suppress(FileNotFoundError):
-        return (folder / "metrics.jsonl").read_bytes().count(b"\n")
-    return 0
 
 
 def send(pids, sent):
@@ -114,7 +90,7 @@ def test_minutes_end_a_run_too(tiny, tmp_path):
 @pytest.mark.parametrize("layout", ["1x1x1", "2x1x1"])
 def test_before_the_first_step_nothing_is_trained(layout, tiny, tmp_path):
     with started(tiny, tmp_path, *ARGUMENTS, "log.peak_flops=none", layout=layout) as run:
-        wait_for(run, lambda: any("libmpi" in open(f"/proc/{r}/maps").read() for r in ranks_of(run)))
+        wait_for(run, lambda: any("libmpi" in Path(f"/proc/{r}/maps").read_text() for r in ranks_of(run)))
         time.sleep(0.1)
         send(ranks_of(run)[:1], signal.SIGTERM)
         assert_stopped(run, tmp_path, "SIGTERM was received")

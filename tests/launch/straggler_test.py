@@ -5,8 +5,8 @@ import signal
 import time
 
 import pytest
-from checkpoint_runs import ranks_of, rows, train
-from stop_test import started, steps_logged, wait_for
+from checkpoint_runs import rows, train
+from watched_runs import pids_of_ranks, started, steps_logged, wait_for
 
 
 @pytest.mark.parametrize("layout,axis", [("2x1x1", "data"), ("1x2x1", "replica")])
@@ -15,8 +15,7 @@ def test_a_slow_rank_is_named(layout, axis, tiny, tmp_path):
     arguments = ["train.max_steps=1000000", "log.interval=20", "train.sequence_length=128", "run.timeout_seconds=0"]
     with started(tiny, tmp_path, *arguments, layout=layout) as run:
         wait_for(run, lambda: steps_logged(tmp_path) >= 2)
-        ranks = {int(open(f"/proc/{pid}/environ").read().partition("OMPI_COMM_WORLD_RANK=")[2].partition("\0")[0]): pid
-                 for pid in ranks_of(run)}
+        ranks = pids_of_ranks(run)
         begun = steps_logged(tmp_path)
         deadline = time.monotonic() + 60
         while steps_logged(tmp_path) < begun + 4 and time.monotonic() < deadline:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from checkpoint_runs import BIN, damage, checkpoint, command, environment, log, ranks_of, rows, saved_steps, train
-from stop_test import started, steps_logged, wait_for
+from watched_runs import pids_of_ranks, started, steps_logged, wait_for
 
 ENDLESS = ["train.max_steps=1000000", "checkpoint.save_interval=5", "checkpoint.keep_last=2"]
 
@@ -26,8 +26,7 @@ def test_a_rank_that_hangs(layout, transport, stopped, tiny, tmp_path):
     with started(tiny, tmp_path, *ENDLESS, "run.timeout_seconds=3", f"parallel.transport={transport}",
                  layout=layout) as run:
         wait_for(run, lambda: steps_logged(tmp_path) > 8)
-        ranks = {int(re.search(rb"OMPI_COMM_WORLD_RANK=(\d+)", open(f"/proc/{pid}/environ", "rb").read())[1]): pid
-                 for pid in ranks_of(run)}
+        ranks = pids_of_ranks(run)
         os.kill(ranks[stopped], signal.SIGSTOP)
         begin = time.monotonic()
         output, errors = run.communicate(timeout=60)
