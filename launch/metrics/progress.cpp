@@ -30,8 +30,12 @@ void RunProgress::step(const MetricsRow& row, bool logged) {
   if (console_.out && console_.rewrites) rewrite(progress_line(row, max_steps_, left, console_.columns));
 }
 
-void RunProgress::message(const std::string& text, double time) {
+void RunProgress::record(const std::string& text, double time) {
   if (log_) log_->write(format_time(time) + " " + text + "\n");
+}
+
+void RunProgress::message(const std::string& text, double time) {
+  record(text, time);
   if (!console_.out) return;
   if (shown_.empty()) {
     *console_.out << text << '\n' << std::flush;

@@ -27,6 +27,8 @@ class RunProgress {
   void step(const MetricsRow& row, bool logged);
   /// A line of text of its own: a warning, a saved checkpoint, a skipped step. `time`: seconds since 1970.
   void message(const std::string& text, double time);
+  /// The same for the file alone: what the program prints itself.
+  void record(const std::string& text, double time);
 
  private:
   void rewrite(const std::string& text);

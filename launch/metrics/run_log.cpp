@@ -81,6 +81,8 @@ void RunLog::add_validation(int64_t step, double loss, const std::vector<std::pa
   message(cat("validation of step ", step, ": loss ", loss));
 }
 
+void RunLog::record(const std::string& text) { progress_.record(text, wall_time()); }
+
 void RunLog::message(const std::string& text) { progress_.message(text, wall_time()); }
 
 }  // namespace pscale

@@ -42,6 +42,8 @@ class RunLog {
   void add_validation(int64_t step, double loss, const std::vector<std::pair<std::string, double>>& losses);
   /// A line for log.txt and the console.
   void message(const std::string& text);
+  /// A line for log.txt alone: the error that ends the run, which main prints.
+  void record(const std::string& text);
 
  private:
   AppendFile metrics_;

@@ -291,7 +291,7 @@ Trainer::Ending Trainer::run() {
     try {
       std::string text = failure.what();
       std::replace(text.begin(), text.end(), '\n', ' ');
-      say("error: " + text);
+      if (log_) log_->record("error: " + text);
     } catch (const UserError&) {
       // The log cannot be written, which may be the failure itself.
     }
