@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <new>
 #include <string>
@@ -29,9 +31,7 @@ void print(std::vector<std::string> problems) {
   std::cerr << text << std::flush;
 }
 
-}  // namespace
-
-int run_program(const std::function<int()>& body) {
+int code_of(const std::function<int()>& body) {
   try {
     const int code = body();
     if (!(std::cout << std::flush)) throw UserError("standard output: cannot write (disk full, or closed?)");
@@ -47,6 +47,15 @@ int run_program(const std::function<int()>& body) {
     print({"an exception of unknown type"});
   }
   return kExitFailed;
+}
+
+}  // namespace
+
+int run_program(const std::function<int()>& body) {
+  const int code = code_of(body);
+  if (const char* path = std::getenv(kExitCodeFile); path && launched_rank() == 0)
+    std::ofstream(path) << code << "\n";
+  return code;
 }
 
 }  // namespace pscale

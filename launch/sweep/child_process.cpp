@@ -174,7 +174,10 @@ ChildExit run_child(const std::vector<std::string>& command, const ChildOptions&
     }
     if (gone && (errors.read.get() < 0 || Clock::now() > give_up)) break;
     if (Clock::now() > beat) {
-      if (options.on_minute) options.on_minute();
+      if (options.on_minute && options.on_minute() && !gone && !stop) {
+        stop = true;
+        kill(child, SIGUSR1);
+      }
       beat = Clock::now() + kHeartbeat;
     }
   }

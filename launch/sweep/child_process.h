@@ -13,14 +13,14 @@ namespace pscale {
 struct ChildExit {
   int code = 0;                ///< 128 + signal where one killed it
   int signal = 0;              ///< that killed it, or 0
-  bool asked_to_stop = false;  ///< SIGTERM, SIGUSR1 or SIGINT came meanwhile
+  bool asked_to_stop = false;  ///< SIGTERM, SIGUSR1 or SIGINT came meanwhile, or on_minute said so
 };
 
 struct ChildOptions {
   std::vector<std::pair<std::string, std::string>> environment;  ///< to set besides this process's own
   std::function<void(const std::string&)>
       on_error_line;                ///< each line of its standard error, without the break
-  std::function<void()> on_minute;  ///< about twice a minute while it runs
+  std::function<bool()> on_minute;  ///< about twice a minute while it runs; true: send it SIGUSR1, once
 };
 
 /// Runs a command to its end. Its standard error is passed on line by line. SIGTERM and SIGUSR1 are passed on

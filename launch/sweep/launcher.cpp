@@ -4,18 +4,49 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <sstream>
 
 #include "core/base/errors.h"
 #include "launch/program.h"
+#include "launch/sweep/slurm_job.h"
 
 namespace pscale {
 namespace {
 
 constexpr int kLaunches = 3;
+// mpirun's daemons wait this long before SIGTERM and again before SIGKILL: ranks that Slurm has told to stop
+// save meanwhile.
+constexpr const char* kSigkillSeconds = "15";
+
+/// A file for rank 0's exit code, removed at the end.
+class ExitCodeFile {
+ public:
+  ExitCodeFile() : path_((std::filesystem::temp_directory_path() / "pscale_exit_XXXXXX").string()) {
+    const int file = mkstemp(path_.data());
+    if (file < 0) throw UserError(cat(path_, ": cannot make a file (", std::strerror(errno), ")"));
+    close(file);
+  }
+  ~ExitCodeFile() { std::remove(path_.c_str()); }
+  ExitCodeFile(const ExitCodeFile&) = delete;
+  ExitCodeFile& operator=(const ExitCodeFile&) = delete;
+  const std::string& path() const { return path_; }
+  std::optional<int> code() const {
+    std::ifstream file(path_);
+    int code = 0;
+    return file >> code ? std::optional(code) : std::nullopt;
+  }
+
+ private:
+  std::string path_;
+};
 
 int number(const std::optional<std::string>& text) {
   int value = 0;
@@ -109,6 +140,8 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
         launch.words.insert(launch.words.end(), {"--map-by", cat("slot:PE=", cpus), "--bind-to", "core"});
       else
         launch.words.insert(launch.words.end(), {"--bind-to", "none"});
+      if (!around.variable("OMPI_MCA_odls_base_sigkill_timeout"))
+        launch.environment.emplace_back("OMPI_MCA_odls_base_sigkill_timeout", kSigkillSeconds);
       for (const char* name : {"OMP_NUM_THREADS", "PATH", "LD_LIBRARY_PATH"})
         if (name == std::string("OMP_NUM_THREADS") || around.variable(name))
           launch.words.insert(launch.words.end(), {"-x", name});
@@ -132,7 +165,10 @@ bool srun_failed_to_launch(const std::string& line) {
 ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options) {
   std::vector<std::string> words = launch.words;
   words.insert(words.end(), command.begin(), command.end());
+  const ExitCodeFile rank_0;
+  if (!words.empty() && words[0] == "mpirun") words.insert(words.begin() + 1, {"-x", kExitCodeFile});
   options.environment = launch.environment;
+  options.environment.emplace_back(kExitCodeFile, rank_0.path());
   std::optional<int> first;
   bool launched = true;
   const auto on_line = std::move(options.on_error_line);
@@ -141,6 +177,13 @@ ChildExit run_launched(const Launch& launch, const std::vector<std::string>& com
     if (srun_failed_to_launch(line)) launched = false;
     if (on_line) on_line(line);
   };
+  // Slurm tells the processes of job steps of a preemption, not those of the script, such as mpirun's.
+  if (const std::string job = this_slurm_job();
+      !job.empty() && (launch.words.empty() || launch.words[0] != "srun"))
+    options.on_minute = [job, on_minute = options.on_minute] {
+      const bool stop = on_minute && on_minute();
+      return is_being_preempted(job) || stop;
+    };
   ChildExit ended;
   for (int trial = 0; trial < kLaunches; ++trial) {
     if (trial > 0) std::cerr << "srun could not start the ranks: trying again\n";
@@ -152,6 +195,7 @@ ChildExit run_launched(const Launch& launch, const std::vector<std::string>& com
   // srun's own code is 0 where it started no rank.
   if (!launched) ended.code = ended.asked_to_stop ? kExitRunAgain : kExitFailed;
   if (ended.code > 128 && ended.signal == 0 && first) ended.code = *first;
+  if (ended.code != kExitDone && rank_0.code() == kExitRunAgain) ended.code = kExitRunAgain;
   return ended;
 }
 

@@ -37,10 +37,13 @@ struct Launch {
 /// rank. Throws UserError where what is asked for is not there.
 Launch find_launch(const LaunchRequest& request, const Surroundings& around);
 
-/// Runs a command under a launch to its end, as run_child() does, whose `environment` is set here. Where srun
-/// ended with the code of a rank that it killed, the code is that of the rank that ended by itself. Where
-/// srun could start no rank (the remains of a job that a node lost are in the way, say) it is tried thrice,
-/// then the code is kExitFailed, or kExitRunAgain if it was asked to stop meanwhile.
+/// Runs a command under a launch to its end, as run_child() does, whose `environment` is set here. The exit
+/// code is that of the ranks, where the launcher has one of its own:
+/// - srun ended with the code of a rank that it killed: that of the rank that ended by itself.
+/// - srun could start no rank (the remains of a job that a node lost are in the way, say): it is tried
+/// thrice,
+///   then kExitFailed, or kExitRunAgain if it was asked to stop meanwhile.
+/// - rank 0 ended with kExitRunAgain: that, though Slurm may have ended mpirun's daemons before.
 ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options);
 
 /// The exit code that a line of srun's gives for a task: "srun: error: n1: task 0: Exited with exit code 2".

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <fstream>
 #include <iostream>
@@ -19,18 +18,6 @@ namespace {
 constexpr size_t kErrorLines = 12;
 // Slurm warns the job scripts 120 s before the time limit, and up to a minute earlier.
 constexpr double kNearLimit = 190;
-
-std::string variable(const char* name) {
-  const char* text = std::getenv(name);
-  return text ? text : "";
-}
-
-/// Slurm's name for this job. Of an array's task by its number: the id of the last task is that of the whole
-/// array.
-std::string job_name() {
-  const std::string array = variable("SLURM_ARRAY_JOB_ID"), task = variable("SLURM_ARRAY_TASK_ID");
-  return array.empty() || task.empty() ? variable("SLURM_JOB_ID") : cat(array, "_", task);
-}
 
 /// Processes that the kernel has ended for memory since the machine started.
 long kernel_kills() {
@@ -98,7 +85,7 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
                         before ? cat(" on ", before->host, ", process ", before->process) : "",
                         before && !before->job.empty() ? cat(", job ", before->job) : "",
                         "; wait for its end, or cancel it"));
-  const std::string job = job_name();
+  const std::string job = this_slurm_job();
   if (before) check_not_elsewhere(run, *before, job);
   if (before && !before->running && before->exit_code == kExitDone) {
     if (const std::string changes = changed_since(run, *before); !changes.empty())
@@ -124,7 +111,11 @@ int run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& launch) {
   const long kills = kernel_kills();
   const ChildExit ended = run_launched(launch, command,
                                        {.on_error_line = [&](const std::string& line) { lines.add(line); },
-                                        .on_minute = [&] { touch_record(run.folder()); }});
+                                        .on_minute =
+                                            [&] {
+                                              touch_record(run.folder());
+                                              return false;
+                                            }});
   record.running = false;
   record.ended = wall_time();
   record.exit_code = ended.code;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <sstream>
 
+#include "core/base/text.h"
 #include "launch/sweep/child_process.h"
 
 namespace pscale {
@@ -21,7 +22,28 @@ std::string field(const std::string& line, const std::string& name) {
   return at == std::string::npos ? "" : first_word(line.substr(at + name.size() + 2));
 }
 
+std::optional<std::string> shown(const std::string& job) {
+  if (job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return std::nullopt;
+  return output_of({"scontrol", "--oneliner", "show", "job", job});
+}
+
+std::string variable(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? text : "";
+}
+
 }  // namespace
+
+std::string this_slurm_job() {
+  const std::string array = variable("SLURM_ARRAY_JOB_ID"), task = variable("SLURM_ARRAY_TASK_ID");
+  return array.empty() || task.empty() ? variable("SLURM_JOB_ID") : cat(array, "_", task);
+}
+
+bool is_being_preempted(const std::string& job) {
+  // 2026-01-01T00:00:00, or None.
+  const std::string since = field(shown(job).value_or(""), "PreemptTime");
+  return !since.empty() && since.find_first_not_of("0123456789-:T") == std::string::npos;
+}
 
 std::optional<double> slurm_seconds(const std::string& text) {
   double days = 0, seconds = 0;
@@ -41,12 +63,11 @@ std::optional<double> SlurmJobs::seconds_left(const std::string& job) { return a
 const SlurmJobs::Answer& SlurmJobs::ask(const std::string& job) {
   const auto [known, added] = answers_.try_emplace(job);
   Answer& answer = known->second;
-  if (!added || job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return answer;
+  if (!added || job.empty()) return answer;
   // scontrol forgets a job minutes after its end, sacct is not set up everywhere.
-  if (const auto shown = output_of({"scontrol", "--oneliner", "show", "job", job})) {
-    answer.state = field(*shown, "JobState");
-    const auto limit = slurm_seconds(field(*shown, "TimeLimit")),
-               ran = slurm_seconds(field(*shown, "RunTime"));
+  if (const auto line = shown(job)) {
+    answer.state = field(*line, "JobState");
+    const auto limit = slurm_seconds(field(*line, "TimeLimit")), ran = slurm_seconds(field(*line, "RunTime"));
     if (limit && ran) answer.seconds_left = *limit - *ran;
   }
   if (answer.state.empty())

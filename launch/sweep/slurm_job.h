@@ -25,6 +25,13 @@ class SlurmJobs {
   std::map<std::string, Answer> answers_;
 };
 
+/// Slurm's name for the job this process is in, "7" or "7_3" (of an array's task by its number: the id of the
+/// last task is that of the whole array); empty outside a job.
+std::string this_slurm_job();
+
+/// Whether Slurm has chosen the job for preemption: it ends after the partition's GraceTime.
+bool is_being_preempted(const std::string& job);
+
 /// Slurm's durations, "1-02:03:04" or "03:04", in seconds; nothing for UNLIMITED and the like.
 std::optional<double> slurm_seconds(const std::string& text);
 

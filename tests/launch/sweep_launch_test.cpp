@@ -51,9 +51,11 @@ TEST(Launcher, InsideSlurmIsSrunWherePmixIs) {
   EXPECT_EQ(words({}, place(job, {"mpirun", "srun"})),
             "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=8 --wait=30 train");
   EXPECT_EQ(words({}, place(job, {"mpirun", "srun"}, false)),
-            "OMP_NUM_THREADS=1 mpirun -np 8 --bind-to none -x OMP_NUM_THREADS train");
+            "OMP_NUM_THREADS=1 OMPI_MCA_odls_base_sigkill_timeout=15 mpirun -np 8 --bind-to none -x "
+            "OMP_NUM_THREADS train");
   EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun", "srun"})),
-            "OMP_NUM_THREADS=1 mpirun -np 8 --bind-to none -x OMP_NUM_THREADS train");
+            "OMP_NUM_THREADS=1 OMPI_MCA_odls_base_sigkill_timeout=15 mpirun -np 8 --bind-to none -x "
+            "OMP_NUM_THREADS train");
   EXPECT_THROW(words({}, place(job, {"srun"}, false)), UserError);
   EXPECT_EQ(words({"auto", 2}, place(job, {"srun"})),
             "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=2 --wait=30 train");
@@ -73,7 +75,8 @@ TEST(Launcher, ThreadsAndBindingFollowTheAllocation) {
   EXPECT_EQ(words({}, place(job, {"srun"})),
             "OMP_NUM_THREADS=4 srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
   EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun"})),
-            "OMP_NUM_THREADS=4 mpirun -np 16 --map-by slot:PE=4 --bind-to core -x OMP_NUM_THREADS train");
+            "OMP_NUM_THREADS=4 OMPI_MCA_odls_base_sigkill_timeout=15 mpirun -np 16 --map-by slot:PE=4 "
+            "--bind-to core -x OMP_NUM_THREADS train");
   job["OMP_NUM_THREADS"] = "2";  // the user's own
   EXPECT_EQ(words({}, place(job, {"srun"})), "srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
 }
@@ -114,6 +117,18 @@ Launch stand_in(const std::string& folder, int failures) {
 TEST(Launcher, AStepThatSlurmCouldNotStartIsTriedAgain) {
   const std::string folder = fresh_folder();
   EXPECT_EQ(run_launched(stand_in(folder, 2), {"sh", "-c", "exit 75"}, {}).code, 75);
+}
+
+TEST(Launcher, RankZeroSavedWhateverTheLauncherEndedWith) {
+  const Launch plain{.ranks = 1, .words = {}, .environment = {}};
+  const std::string write = cat("echo $CODE > $", kExitCodeFile, "; exit 205");
+  const auto ended = [&](const std::string& code) {
+    return run_launched(plain, {"env", "CODE=" + code, "sh", "-c", write}, {}).code;
+  };
+  EXPECT_EQ(ended("75"), kExitRunAgain);
+  EXPECT_EQ(ended("0"), 205);
+  EXPECT_EQ(ended("2"), 205);
+  EXPECT_EQ(run_launched(plain, {"sh", "-c", "exit 3"}, {}).code, 3);
 }
 
 TEST(Launcher, AStepThatSlurmNeverStartsHasFailed) {

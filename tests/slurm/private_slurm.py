@@ -55,10 +55,10 @@ KillWait=10
 MpiDefault=none
 FirstJobId={first}
 {more}
-NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 Port={slurmd_port} CPUs={cpus} State=UNKNOWN
+NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={slurmd_port} CPUs={cpus} State=UNKNOWN
 {partitions}
 """
-PARTITIONS = "PartitionName=main Nodes=node Default=YES MaxTime=INFINITE State=UP"
+PARTITIONS = "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP"
 
 
 def missing():
@@ -76,9 +76,11 @@ def free_port():
 
 
 class PrivateSlurm:
-    """`more`: lines of slurm.conf, such as PreemptType; `partitions`: all of them, on the node called `node`."""
+    """`more`: lines of slurm.conf, such as PreemptType; `partitions`: all of them. `node`: the name of the one node; mpirun
+    starts ranks as its own children on a node that has the host's name, and through a daemon in a job step on another."""
 
-    def __init__(self, cpus=4, more="", partitions=PARTITIONS):
+    def __init__(self, cpus=4, more="", partitions=PARTITIONS, node="node"):
+        self.node = node
         self.folder = Path(tempfile.mkdtemp(prefix="slurm_", dir="/tmp"))  # short: PMIx puts sockets below it
         self.processes = {}
         self.folder.chmod(0o755)
@@ -87,7 +89,7 @@ class PrivateSlurm:
         self.conf = self.folder / "slurm.conf"
         self.conf.write_text(CONF.format(folder=self.folder, host=socket.gethostname(), ctld_port=free_port(),
                                          slurmd_port=free_port(), cpus=cpus,
-                                         first=random.randrange(1, 60000000), more=more, partitions=partitions))
+                                         first=random.randrange(1, 60000000), node=node, more=more, partitions=partitions))
         (self.folder / "mpi.conf").write_text(f"PMIxCliTmpDirBase={self.folder}/pmix\n")
         self.environment = os.environ | {"SLURM_CONF": str(self.conf), "PATH": PATH}
         for name in [n for n in self.environment if n.startswith(("SLURM_", "SBATCH_")) and n != "SLURM_CONF"]:
@@ -103,7 +105,7 @@ class PrivateSlurm:
                    f"--seed-file={self.folder}/munge.seed")
         self.until(socket_file.exists, 20, "munged made no socket")
         self.start("slurmctld", "-D", "-f", self.conf)
-        self.start("slurmd", "-D", "-N", "node", "-f", self.conf)
+        self.start_node()
         self.until(lambda: "idle" in self.command("sinfo", "-h", "-o", "%t", check=False), 60, "the node did not come up")
         return self
 
@@ -120,6 +122,9 @@ class PrivateSlurm:
         with (self.folder / f"{name}.out").open("ab") as out:
             self.processes[name] = subprocess.Popen([shutil.which(name, path=PATH), *map(str, arguments)], stdout=out,
                                                     stderr=out, stdin=subprocess.DEVNULL, env=self.environment)
+
+    def start_node(self):
+        self.start("slurmd", "-D", "-N", self.node, "-f", self.conf)
 
     def stop(self, name, kill=False):
         process = self.processes.pop(name, None)
