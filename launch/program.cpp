@@ -7,6 +7,7 @@
 #include <iostream>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -41,6 +42,9 @@ int code_of(const std::function<int()>& body) {
     return kExitUserError;
   } catch (const std::bad_alloc&) {
     print({"out of memory"});
+  } catch (const std::system_error& failure) {
+    const bool no_thread = failure.code() == std::errc::resource_unavailable_try_again;
+    print({no_thread ? "a thread cannot be started: out of memory, or beyond the limits of ulimit -u or -v" : failure.what()});
   } catch (const std::exception& failure) {
     print({failure.what()});
   } catch (...) {

@@ -47,13 +47,26 @@ int run(int argc, char** argv) {
   if (config.data.train.empty())
     throw UserError(cat(config.origins.name("data.train"), " is missing: the prefix of token files made by pscale_data prepare"));
   stop->limit(config.run.max_minutes);
+  const std::filesystem::path log = std::filesystem::path(config.run.dir) / "log.txt";  // of this run's earlier starts
   const auto last = std::make_shared<LastCollective>();
-  Watchdog watchdog(config.run.timeout_seconds, last, std::filesystem::path(config.run.dir) / "log.txt");
+  Watchdog watchdog(config.run.timeout_seconds, last, log);
   MpiWorld world(argc, argv, last);
   Session session(config, world);
   watchdog.watch(session.device().allocator().allocations());
-  Trainer trainer(config, session.device(), session.mesh(), *stop, *last, resume_request(given->get<std::string>("resume")));
-  return trainer.run() == Trainer::Ending::done ? kExitDone : kExitRunAgain;
+  std::optional<Trainer> trainer;
+  try {
+    trainer.emplace(config, session.device(), session.mesh(), *stop, *last, resume_request(given->get<std::string>("resume")));
+  } catch (const Stopped& asked) {
+    if (world.rank() != 0) return kExitRunAgain;
+    const std::string line = cat("stopped before training: ", asked.what(), "; start it again to go on");
+    std::cout << line << "\n";
+    add_to_log(log, line);
+    return kExitRunAgain;
+  } catch (const std::exception& failure) {
+    if (world.rank() == 0) add_to_log(log, cat("error: ", failure.what()));
+    throw;
+  }
+  return trainer->run() == Trainer::Ending::done ? kExitDone : kExitRunAgain;
 }
 
 }  // namespace

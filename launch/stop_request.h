@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -18,6 +19,12 @@ enum class StopReason : int32_t { none, max_minutes, sigusr1, sigterm };
 
 /// "SIGTERM was received", ...
 std::string sentence(StopReason reason);
+
+/// Ends the start of a run that was asked to stop before it trained.
+class Stopped : public std::runtime_error {
+ public:
+  explicit Stopped(StopReason reason) : std::runtime_error(sentence(reason)) {}
+};
 
 class StopRequest {
  public:
@@ -32,6 +39,12 @@ class StopRequest {
   void limit(double max_minutes) { max_minutes_ = max_minutes; }
   /// What this rank was asked. Stays once it is not `none`.
   StopReason reason() const;
+  /// The same of signals alone. For the time before the first step: a run whose minutes are too few to start would never get on.
+  StopReason signalled() const { return received_; }
+  /// Throws Stopped where this rank got a signal; where the other ranks need not follow yet.
+  void throw_if_signalled() const {
+    if (const StopReason reason = signalled(); reason != StopReason::none) throw Stopped(reason);
+  }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

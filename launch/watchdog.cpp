@@ -1,17 +1,14 @@
 #include "launch/watchdog.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "core/base/text.h"
 #include "core/base/thread_stacks.h"
-#include "launch/metrics/append_file.h"
-#include "launch/metrics/format.h"
 #include "launch/metrics/run_log.h"
 #include "launch/program.h"
 #include "parallel/comm/mpi_world.h"
@@ -20,24 +17,26 @@ namespace pscale {
 
 namespace {
 
-/// MiB this process has read and written so far, less what this function has; 0 where the system does not tell.
-uint64_t mebibytes_moved(uint64_t& by_looking) {
-  std::ostringstream text;
-  text << std::ifstream("/proc/self/io").rdbuf();
-  std::istringstream io(text.str());
-  std::string name;
-  uint64_t bytes = 0, sum = 0;
-  while (io >> name >> bytes)
-    if (name == "rchar:" || name == "wchar:") sum += bytes;
-  sum -= std::min(sum, by_looking);
-  by_looking += text.str().size();
-  return sum >> 20;
+constexpr unsigned kPrintingSeconds = 30;
+
+/// Pages that came from a disk into mappings: reading a mapped file is no system call.
+uint64_t pages_read() {
+  rusage usage{};
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? static_cast<uint64_t>(usage.ru_majflt) : 0;
+}
+
+void print(const std::string& text) {
+  for (size_t written = 0; written < text.size();) {
+    const ssize_t n = write(STDERR_FILENO, text.data() + written, text.size() - written);
+    if (n <= 0) break;
+    written += static_cast<size_t>(n);
+  }
 }
 
 }  // namespace
 
 Watchdog::Watchdog(double seconds, std::shared_ptr<const LastCollective> last, std::filesystem::path log)
-    : seconds_(seconds), last_(std::move(last)), log_(std::move(log)) {
+    : seconds_(seconds), last_(std::move(last)), log_(std::move(log)), main_thread_(gettid()) {
   if (seconds_ > 0) thread_ = std::thread([this] { loop(); });
 }
 
@@ -56,7 +55,7 @@ void Watchdog::watch(Count count) {
 }
 
 uint64_t Watchdog::progress() {
-  uint64_t sum = last_->completed() + static_cast<uint64_t>(last_->step()) + mebibytes_moved(bytes_by_looking_);
+  uint64_t sum = last_->completed() + static_cast<uint64_t>(last_->step()) + moved_.mebibytes() + pages_read();
   for (const Count& count : counts_) sum += count->load(std::memory_order_relaxed);
   return sum;
 }
@@ -82,19 +81,15 @@ void Watchdog::bark() const {
   const std::string what = cat("no progress for ", seconds_, " s (run.timeout_seconds) ",
                                last_->step() > 0 ? cat("in step ", last_->step()) : "before the first step", ": rank ", rank, " is ",
                                last_->text());
-  const std::string text = cat("error: ", what, "\n", thread_stacks());
-  for (size_t written = 0; written < text.size();) {
-    const ssize_t n = write(STDERR_FILENO, text.data() + written, text.size() - written);
-    if (n <= 0) break;
-    written += static_cast<size_t>(n);
-  }
-  try {
-    if (rank == 0 && std::filesystem::exists(log_)) AppendFile(log_).write(cat(format_time(wall_time()), " error: ", what, "\n"));
-  } catch (const std::exception&) {
-    // A disk that hangs or is full may be why we are here.
-  }
+  const double wait = std::clamp(seconds_ / 10, 2.0, 30.0);
+  // What follows may hang as well: a standard error that nobody reads, a log on the disk that does not answer.
+  alarm(static_cast<unsigned>(wait) + kPrintingSeconds);
+  print(cat("error: ", what, "\n"));
+  // Lines of several ranks may mix.
+  print_thread_stacks(main_thread_, [&](const std::string& thread) { print(cat("  rank ", rank, ", ", thread)); });
+  if (rank == 0) add_to_log(log_, "error: " + what);
   // The others' time is over about now too, and what they print says more together.
-  std::this_thread::sleep_for(std::chrono::duration<double>(std::clamp(seconds_ / 10, 1.0, 30.0)));
+  std::this_thread::sleep_for(std::chrono::duration<double>(wait));
   abort_job(kExitFailed);
 }
 

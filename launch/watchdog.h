@@ -1,5 +1,5 @@
 // Ends a run that stands still. A thread of each rank looks whether the rank gets on: a collective is through, a tensor was
-// made (an operator ran), a MiB was read or written. Where none of that happens for run.timeout_seconds it prints the rank's
+// made (an operator ran), a MiB was read or written, a page of a mapped file came. Where none of that happens for run.timeout_seconds it prints the rank's
 // last collective and the stacks of its threads, waits a little for the other ranks to print theirs, and aborts the job.
 #pragma once
 
@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/bytes_moved.h"
+#include "core/base/thread_stacks.h"
 #include "parallel/comm/last_collective.h"
 
 namespace pscale {
@@ -19,7 +21,7 @@ class Watchdog {
  public:
   using Count = std::shared_ptr<const std::atomic<uint64_t>>;
 
-  /// Watches from here on, before MPI starts. `seconds` 0: does nothing. Rank 0 adds a line to `log` where that file exists.
+  /// Watches from here on, before MPI starts; made by the thread that computes. `seconds` 0: does nothing. Rank 0 adds a line to `log` where that file exists.
   Watchdog(double seconds, std::shared_ptr<const LastCollective> last, std::filesystem::path log);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
@@ -36,10 +38,12 @@ class Watchdog {
   const double seconds_;
   const std::shared_ptr<const LastCollective> last_;
   const std::filesystem::path log_;
+  const pid_t main_thread_;
+  const SignalStack signal_stack_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Count> counts_;
-  uint64_t bytes_by_looking_ = 0;
+  BytesMoved moved_;
   bool ending_ = false;
   std::thread thread_;
 };

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 #include <fstream>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "core/base/text.h"
 
@@ -24,6 +26,7 @@ namespace {
 
 constexpr int kMostFrames = 64;
 constexpr int kOfHandler = 2;  // the handler, and what the kernel returns from it to
+constexpr size_t kSignalStackBytes = size_t{64} << 10;
 constexpr auto kPatience = std::chrono::seconds(1);
 
 struct Stack {
@@ -68,9 +71,9 @@ Frame describe(void* address) {
 }
 
 /// The stack's frames as lines; empty where none of them is ours.
-std::string text_of(const Stack& stack) {
+std::string text_of(const Stack& stack, bool always) {
   std::string lines;
-  bool ours = false;
+  bool ours = always;
   for (int i = kOfHandler; i < stack.depth; ++i) {
     const Frame frame = describe(stack.frames[i]);
     ours = ours || frame.function.starts_with("pscale::") || frame.function == "main";
@@ -79,46 +82,75 @@ std::string text_of(const Stack& stack) {
   return ours ? lines : "";
 }
 
+/// What the thread's handler notes, as text.
+std::string stack_of(pid_t thread, bool always) {
+  // Never freed: a thread may come to its handler after we have stopped waiting for it.
+  Stack* stack = new Stack;
+  siginfo_t info{};
+  info.si_signo = SIGRTMAX;
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_value.sival_ptr = stack;
+  if (syscall(SYS_rt_tgsigqueueinfo, getpid(), thread, SIGRTMAX, &info) != 0) return "";
+  const auto start = std::chrono::steady_clock::now();
+  while (stack->depth == 0 && std::chrono::steady_clock::now() - start < kPatience)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  return text_of(*stack, always);
+}
+
+/// State after a moment: a thread that polls runs for an instant.
+char settled_state_of(pid_t thread) {
+  char state = state_of(thread);
+  for (int look = 0; look < 20 && state == 'R'; ++look) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    state = state_of(thread);
+  }
+  return state;
+}
+
+/// The kernel's function that a thread sleeps in.
+std::string waits_in(pid_t thread) {
+  std::ifstream file(cat("/proc/self/task/", thread, "/wchan"));
+  std::string name;
+  std::getline(file, name);
+  return name.empty() || name == "0" ? "" : cat(" (", name, ")");
+}
+
 }  // namespace
 
-std::string thread_stacks() {
+SignalStack::SignalStack() : memory_(kSignalStackBytes) {
+  const stack_t stack{.ss_sp = memory_.data(), .ss_flags = 0, .ss_size = memory_.size()};
+  sigaltstack(&stack, &before_);
+}
+
+SignalStack::~SignalStack() { sigaltstack(&before_, nullptr); }
+
+void print_thread_stacks(pid_t with_signal_stack, const std::function<void(const std::string&)>& print) {
   void* one[1];
   backtrace(one, 1);  // loads what it needs, which a handler must not
   struct sigaction action {};
-  struct sigaction before {};
   action.sa_sigaction = note_stack;
-  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  if (sigaction(SIGRTMAX, &action, &before) != 0) return "";
-  std::string text;
+  if (sigaction(SIGRTMAX, &action, nullptr) != 0) return;
+  std::vector<pid_t> threads;
   std::error_code ended;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task", ended)) {
-    const int thread = std::atoi(entry.path().filename().c_str());
-    if (thread == gettid()) continue;
-    char state = state_of(thread);
-    for (int look = 0; look < 20 && state == 'R'; ++look) {  // one that polls runs for an instant
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      state = state_of(thread);
+  for (std::filesystem::directory_iterator it("/proc/self/task", ended), end; !ended && it != end; it.increment(ended))
+    if (const int thread = std::atoi(it->path().filename().c_str()); thread != gettid()) threads.push_back(thread);
+  // Frames of a thread that computes may lead anywhere: what is sure is printed first.
+  std::stable_partition(threads.begin(), threads.end(), [&](pid_t thread) { return thread != with_signal_stack; });
+  for (const pid_t thread : threads) {
+    const char state = settled_state_of(thread);
+    std::string lines;
+    if (state == 'D') {
+      print(cat("thread ", thread, " waits for a disk or network file system", waits_in(thread), "\n"));
+    } else if (state != 'R') {
+      if (lines = stack_of(thread, false); !lines.empty()) print(cat("thread ", thread, "\n", lines));
+    } else {
+      print(cat("thread ", thread, " computes\n"));
+      if (thread == with_signal_stack) print(cat("thread ", thread, "\n", stack_of(thread, true)));
     }
-    if (state == 'R' || state == 'D') {
-      text += cat("  thread ", thread, state == 'R' ? " computes\n" : " waits for a disk or network file system\n");
-      continue;
-    }
-    // Never freed: a thread may come to its handler after we have stopped waiting for it.
-    Stack* stack = new Stack;
-    siginfo_t info{};
-    info.si_signo = SIGRTMAX;
-    info.si_code = SI_QUEUE;
-    info.si_pid = getpid();
-    info.si_value.sival_ptr = stack;
-    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), thread, SIGRTMAX, &info) != 0) continue;
-    const auto start = std::chrono::steady_clock::now();
-    while (stack->depth == 0 && std::chrono::steady_clock::now() - start < kPatience)
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    const std::string lines = text_of(*stack);
-    if (!lines.empty()) text += cat("  thread ", thread, "\n", lines);
   }
-  return text;
 }
 
 }  // namespace pscale

@@ -1,10 +1,12 @@
 #include "launch/checkpoint/checkpointer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <random>
 #include <thread>
 
+#include "core/base/bytes_moved.h"
 #include "core/base/durable_file.h"
 #include "core/base/hash.h"
 #include "launch/metrics/format.h"
@@ -16,6 +18,7 @@ namespace pscale {
 namespace {
 
 constexpr Purpose kCheckpoint{"checkpoint"};
+constexpr double kStillSeconds = 60;
 constexpr double kBriefSeconds = 0.5;  // a small checkpoint is complete before the next step
 constexpr int64_t kSpareBytes = int64_t{16} << 20;  // for names and mappings, and for the log to go on
 
@@ -106,11 +109,13 @@ StopReason Checkpointer::after_step(const RunPosition& position, bool last) {
   last = last || stopping_ != StopReason::none;
   if (interval || agreed.time_is_up || last) {
     wait();
+    last = last || stopping_ != StopReason::none;
     begin(position);
     if (!last && config_.async) wait_briefly();
     last = last || stopping_ != StopReason::none;  // asked meanwhile: this step is the one that is saved
   }
   if (last || !config_.async) wait();
+  last = last || stopping_ != StopReason::none;
   if (last && failures_ > 0) {  // the last step has no later one to try again
     begin(position);
     wait();
@@ -121,10 +126,29 @@ StopReason Checkpointer::after_step(const RunPosition& position, bool last) {
 
 void Checkpointer::wait() {
   while (phase_ != Phase::idle) {
+    wait_while_bytes_move();
     if (shard_.valid()) shard_.wait();
     if (whole_.valid()) whole_.wait();
     agree(false);
     advance();
+  }
+}
+
+/// To the end of all ranks' jobs. Ranks that are through meet the others meanwhile, so that they are not taken for ones that stand
+/// still (launch/watchdog.h); but only while some rank writes, so that a disk that hangs is seen.
+void Checkpointer::wait_while_bytes_move() {
+  BytesMoved own;
+  double seen = -1, since = seconds_now();
+  auto pause = std::chrono::milliseconds(1);
+  for (;;) {
+    double state[3] = {running(shard_) || running(whole_) ? 1.0 : 0.0, static_cast<double>(own.mebibytes()),
+                       is_root() && seconds_now() - since > kStillSeconds ? 1.0 : 0.0};
+    world_->all_reduce(state, 3, DType::float64, Reduction::sum, kCheckpoint).wait();
+    if (state[0] == 0 || state[2] > 0) return;
+    if (state[1] != seen) since = seconds_now();
+    seen = state[1];
+    std::this_thread::sleep_for(pause);
+    pause = std::min(2 * pause, std::chrono::milliseconds(1000));
   }
 }
 

@@ -56,6 +56,7 @@ class Checkpointer {
   void begin(const RunPosition& position);
   void advance();
   void wait();
+  void wait_while_bytes_move();
   void wait_briefly();
   void give_up(const std::vector<std::string>& problems);
   bool is_root() const { return mesh_->rank() == 0; }

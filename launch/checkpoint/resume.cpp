@@ -100,7 +100,7 @@ std::vector<std::string> differences(const std::string& saved_toml, const Config
 
 std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFolder& folder, const Config& config,
                               const std::map<std::string, std::string>& data, ParameterSet& parameters,
-                              ShardedAdamW& optimizer) {
+                              ShardedAdamW& optimizer, const StopRequest& stop) {
   if (request.kind == ResumeRequest::Kind::none) return std::nullopt;
   Communicator& world = parameters.mesh().group(AxisSet::all());
   std::vector<fs::path> candidates;
@@ -133,11 +133,13 @@ std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFold
       } catch (const UserError& e) {
         mistakes = e.problems();
       }
-      if (mistakes.empty()) checkpoint.load(held_state(parameters, optimizer));
+      if (mistakes.empty()) checkpoint.load(held_state(parameters, optimizer), [&] { stop.throw_if_signalled(); });
       optimizer.set_updates(m.updates);
       resumed.position = {m.step, m.next_sample, m.skipped_steps, m.skipped_in_a_row, m.validation_pending, m.recent_losses};
     } catch (const UserError& e) {
       damage = e.problems();
+    } catch (const Stopped&) {
+      // The others may be through: all agree when they are.
     }
     mistakes = gather_problems(world, mistakes, kResume);
     if (!mistakes.empty()) throw UserError(std::move(mistakes));

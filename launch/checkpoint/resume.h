@@ -27,9 +27,10 @@ std::vector<std::string> differences(const std::string& saved_toml, const Config
 
 /// Loads weights, moments and Adam's count. automatic: the newest sound checkpoint of `folder`; nothing where there is
 /// none at all. Throws UserError on all ranks where the checkpoint that was asked for is missing or not sound, where all
-/// are not, and where it is of another run: `config` or `data` (fingerprints of the token files) differ. Collective.
+/// are not, and where it is of another run: `config` or `data` (fingerprints of the token files) differ. Where this rank is
+/// asked to stop (`stop`) it reads no further: the caller must agree with all ranks whether to use what was read. Collective.
 std::optional<Resumed> resume(const ResumeRequest& request, const CheckpointFolder& folder, const Config& config,
                               const std::map<std::string, std::string>& data, ParameterSet& parameters,
-                              ShardedAdamW& optimizer);
+                              ShardedAdamW& optimizer, const StopRequest& stop);
 
 }  // namespace pscale

@@ -43,8 +43,8 @@ std::vector<MetricField> metric_fields(const MetricsRow& row) {
   where_set("replica_cosine", "replicas/cosine", row.replica_cosine);
   where_set("data_wait_seconds", "speed/data_wait_seconds", row.data_wait_seconds);
   where_set("communication_wait_seconds", "speed/communication_wait_seconds", row.communication_wait_seconds);
-  where_set("compute_seconds_median", "speed/compute_seconds_median", row.compute_seconds_median);
-  where_set("compute_seconds_slowest", "speed/compute_seconds_slowest", row.compute_seconds_slowest);
+  where_set("rank_seconds_median", "speed/rank_seconds_median", row.rank_seconds_median);
+  where_set("rank_seconds_slowest", "speed/rank_seconds_slowest", row.rank_seconds_slowest);
   where_set("slowest_rank", "speed/slowest_rank", row.slowest_rank);
   where_set("waited_axes", "", row.waited_axes);
   where_set("waited_axes_seconds", "speed/waited_axes_seconds", row.waited_axes_seconds);

@@ -41,13 +41,13 @@ struct MetricsRow {
   std::optional<double> data_wait_seconds;  ///< mean per step, waiting for samples
   std::optional<double> communication_wait_seconds;  ///< mean per step, waiting for collectives on this rank
   // Of several ranks: see launch/train/stragglers.h.
-  std::optional<double> compute_seconds_median;   ///< a step, over the ranks, without what they waited for others
-  std::optional<double> compute_seconds_slowest;  ///< of the slowest rank
+  std::optional<double> rank_seconds_median;   ///< a step, over the ranks, without what they waited for others
+  std::optional<double> rank_seconds_slowest;  ///< of the slowest rank
   std::optional<int64_t> slowest_rank;
   std::optional<std::string> waited_axes;     ///< over which ranks waited longest
   std::optional<double> waited_axes_seconds;  ///< a step, mean over the ranks
   std::optional<int64_t>
-      skipped_steps;  ///< updates skipped so far because of a NaN or infinite loss or gradient
+      skipped_steps;  ///< updates skipped so far because of a NaN or infinite loss or gradient, or a loss spike
 };
 
 /// Nothing (unknown), a count, a finite number, or a name.

@@ -6,6 +6,7 @@
 
 #include "core/base/durable_file.h"
 #include "core/base/text.h"
+#include "launch/metrics/format.h"
 
 namespace pscale {
 
@@ -23,6 +24,14 @@ void drop_rows_after(const std::filesystem::path& metrics, int64_t step) {
     if (row.is_object() && row.value("step", step + 1) <= step) kept += line + "\n";
   }
   if (kept != text) write_file_durably(metrics, kept);
+}
+
+void add_to_log(const std::filesystem::path& log, const std::string& line) {
+  try {
+    if (std::filesystem::exists(log)) AppendFile(log).write(cat(format_time(wall_time()), " ", line, "\n"));
+  } catch (const std::exception&) {
+    // A disk that is full may be what the line is about.
+  }
 }
 
 namespace {
@@ -62,9 +71,11 @@ void RunLog::add_validation(int64_t step, double loss, const std::vector<std::pa
       }
   std::istringstream lines(read_file(metrics_.path()));
   std::string line, text;
+  bool known = false;  // the run was killed after it had made up for it, before the next checkpoint
   while (std::getline(lines, line)) {
     const auto row = nlohmann::ordered_json::parse(line, nullptr, false);
     if (row.is_object() && row.value("step", step + 1) == step) {
+      known = row.contains("validation_loss");
       nlohmann::ordered_json whole;
       for (const auto& [name, value] : row.items()) {
         whole[name] = value;
@@ -77,7 +88,7 @@ void RunLog::add_validation(int64_t step, double loss, const std::vector<std::pa
   const std::filesystem::path path = metrics_.path();
   write_file_durably(path, text);
   metrics_ = AppendFile(path, AppendFile::Content::lines);  // the old one is no longer that file
-  if (tensorboard_) tensorboard_->write(wall_time(), step, scalars);
+  if (tensorboard_ && !known) tensorboard_->write(wall_time(), step, scalars);
   message(cat("validation of step ", step, ": loss ", loss));
 }
 

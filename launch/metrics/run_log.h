@@ -27,6 +27,10 @@ struct RunLogOptions {
 /// Drops the rows of steps after `step` from a metrics.jsonl, and a torn last one. The file is replaced as a whole.
 void drop_rows_after(const std::filesystem::path& metrics, int64_t step);
 
+/// Adds a line with the time to a log.txt that is there; for what ends a run that has no RunLog, or hangs in it. Nothing where
+/// it cannot be written.
+void add_to_log(const std::filesystem::path& log, const std::string& line);
+
 /// Seconds since 1970, wall clock.
 double wall_time();
 

@@ -60,11 +60,11 @@ std::optional<double> measured_peak(const Device& device, DType dtype) {
 /// Time and waits since the last logged step.
 struct Trainer::Clock {
   double last = seconds_now();
-  double waited = 0;      // seconds the trainer waited for collectives, at `last`
+  double waited;          // seconds the trainer waited for collectives, at `last`
   double data_wait = 0;   // seconds spent on making batches since `last`
   int64_t last_step = 0;
   StepTimes times;
-  explicit Clock(const Mesh& mesh) : times(mesh) {}
+  explicit Clock(const Mesh& mesh) : waited(mesh.counters().seconds_waited()), times(mesh) {}
 };
 
 TrainingOptions training_options(const Config& config) {
@@ -84,6 +84,7 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
     : config_(&config),
       device_(&device),
       mesh_(&mesh),
+      stop_(&stop),
       last_(&last),
       plan_{.global_batch = config.train.global_batch,
             .micro_batch = config.train.micro_batch,
@@ -93,15 +94,18 @@ Trainer::Trainer(const Config& config, const Device& device, const Mesh& mesh, c
             .by_document = config.data.pack == "document"},
       data_(config),
       training_(device, mesh, config.model, training_options(config)) {
+  stop_if_asked();
   data_.check_same_on(mesh.group(AxisSet::all()));
   plan_.multiple = training_.model().token_multiple();
   const CheckpointFolder checkpoints(std::filesystem::path(config.run.dir) / "checkpoints");
-  const auto resumed = resume(request, checkpoints, config, data_.fingerprints(), training_.parameters(), training_.optimizer());
+  const auto resumed = resume(request, checkpoints, config, data_.fingerprints(), training_.parameters(), training_.optimizer(),
+                              stop);
   if (resumed) {
     position_ = resumed->position;
   } else {
     start();
   }
+  stop_if_asked();
 
   Communicator& world = mesh.group(AxisSet::all());
   if (config.log.peak_flops) {
@@ -140,6 +144,18 @@ CarriedFiles Trainer::tokenizer_files() {
   return files;
 }
 
+/// The signal that some rank got, the same on all. Collective.
+StopReason Trainer::agreed_signal() {
+  auto reason = static_cast<int32_t>(stop_->signalled());
+  mesh_->group(AxisSet::all()).all_reduce(&reason, 1, DType::int32, Reduction::max, kReport).wait();
+  return static_cast<StopReason>(reason);
+}
+
+/// Collective.
+void Trainer::stop_if_asked() {
+  if (const StopReason reason = agreed_signal(); reason != StopReason::none) throw Stopped(reason);
+}
+
 void Trainer::start() {
   const auto seed = static_cast<uint64_t>(config_->run.seed);
   const std::string& from = config_->train.init_from;
@@ -152,10 +168,12 @@ void Trainer::start() {
     ConvertedSource source(*base.tensors, config_->model, seed, DType::float32);
     std::vector<StateTensor> weights = held_state(training_.parameters(), training_.optimizer());
     std::erase_if(weights, [](const StateTensor& s) { return s.kind != StateKind::weight; });
-    load_weights(source, weights);
+    load_weights(source, weights, [&] { stop_->throw_if_signalled(); });
   } catch (const UserError& e) {
     problems = e.problems();
     for (std::string& problem : problems) problem = cat(config_->origins.name("train.init_from"), ": ", problem);
+  } catch (const Stopped&) {
+    // The others may be through: all agree when they are.
   }
   problems = gather_problems(mesh_->group(AxisSet::all()), problems, kReport);
   if (!problems.empty()) throw UserError(std::move(problems));
@@ -205,8 +223,8 @@ void Trainer::gather(MetricsRow& row, const StepTimes& times, double steps) {
   row.memory_peak_bytes = static_cast<int64_t>(peak);
   if (world.size() == 1) return;
   const Stragglers found = find_stragglers(mesh_->layout(), ranks, steps);
-  row.compute_seconds_median = found.median;
-  row.compute_seconds_slowest = found.slowest;
+  row.rank_seconds_median = found.median;
+  row.rank_seconds_slowest = found.slowest;
   row.slowest_rank = found.slowest_rank;
   row.waited_axes = found.waited_axes;
   row.waited_axes_seconds = found.waited_seconds;
@@ -263,7 +281,7 @@ void Trainer::count_skipped(int64_t step, const StepResult& result, double loss_
           ": update skipped, samples ", first, " to ", first + plan_.global_batch - 1));
   if (position_.skipped_in_a_row > config_->train.max_skipped_steps)
     throw UserError(cat("step ", step, ": ", position_.skipped_in_a_row, " updates in a row ",
-                        result.spike ? "had a loss spike (train.spike_z_score) or a loss or gradient that is not finite"
+                        config_->train.spike_z_score > 0 ? "had a loss spike (train.spike_z_score) or a loss or gradient that is not finite"
                                      : "had a loss or gradient that is not finite",
                         " (train.max_skipped_steps = ", config_->train.max_skipped_steps,
                         "); lower optimizer.learning_rate, or look at the samples named in log.txt"));
@@ -277,6 +295,8 @@ void Trainer::check_drift(const RunPosition& position) {
   const int64_t counts[] = {position.step, position.next_sample, position.skipped_steps, position.skipped_in_a_row,
                             training_.optimizer().updates()};
   held.push_back({"the position of the run", AxisSet::all(), hash_of(counts, sizeof counts)});
+  const std::vector<double>& losses = position.recent_losses;
+  held.push_back({"the losses by which spikes are found", AxisSet::all(), hash_of(losses.data(), losses.size() * sizeof(double))});
   const std::vector<std::string> problems = drifted(*mesh_, held);
   if (!problems.empty())
     throw DriftError(cat("after step ", position.step, " ranks that must hold the same do not: ", join(problems, "; "),
@@ -287,6 +307,9 @@ void Trainer::check_drift(const RunPosition& position) {
 Trainer::Ending Trainer::run() {
   try {
     return train();
+  } catch (const Stopped& asked) {
+    say(cat("stopped before step ", position_.step + 1, ": ", asked.what(), "; start it again to go on"));
+    return Ending::stopped;
   } catch (const std::exception& failure) {
     try {
       std::string text = failure.what();
@@ -307,10 +330,7 @@ Trainer::Ending Trainer::train() {
   for (const std::string& line : data_.summary(static_cast<uint64_t>(max_steps * plan_.global_batch))) say(line);
   for (const std::string& warning : config_->warnings) say("warning: " + warning);
   make_up_for_validation();
-  if (const StopReason reason = checkpointer_->stop_reason(); reason != StopReason::none) {
-    say(cat("stopped before step ", position_.step + 1, ": ", sentence(reason), "; start it again to go on"));
-    return Ending::stopped;
-  }
+  stop_if_asked();
   if (position_.step >= max_steps) {
     say(cat("step ", position_.step, " of train.max_steps = ", max_steps, " is done: nothing is left to train"));
     return Ending::done;
@@ -323,13 +343,13 @@ Trainer::Ending Trainer::train() {
   clock.last_step = position_.step;
   for (int64_t step = position_.step + 1; step <= max_steps; ++step) {
     last_->set_step(step);
+    clock.times.begin();
     const double before = seconds_now();
     const std::vector<Batch> batches = loader_->next();
     clock.data_wait += seconds_now() - before;
     const int64_t targets = step_targets(batches, plan_, mesh_->group(Axis::data));
     const bool logged = step % config_->log.interval == 0 || step == 1 || step == max_steps;
     const double rate = config_->optimizer.learning_rate * learning_rate_factor(schedule, step);
-    clock.times.begin();
     const StepResult result =
         training_.step(batches, targets, rate, logged && config_->model.parscale_n > 1, window.limit());
     clock.times.end();
@@ -342,7 +362,8 @@ Trainer::Ending Trainer::train() {
     }
     const int64_t interval = config_->data.validation_interval;
     const bool validated = interval > 0 && (step % interval == 0 || step == max_steps);
-    position_.validation_pending = validated && !validate();
+    position_.validation_pending =
+        validated && !validate([this] { return checkpointer_->stop_reason() != StopReason::none; });
     report(step, result, clock, logged || validated);
     position_.step = step;
     position_.next_sample = step * plan_.global_batch;

@@ -1,6 +1,7 @@
 // A training run: from a configuration to the last step.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stdexcept>
 
@@ -28,7 +29,8 @@ class DriftError : public std::runtime_error {
 class Trainer {
  public:
   /// `config` is resolved: its layout is the mesh's. Opens the data, takes memory, and loads the checkpoint to go on from.
-  /// All arguments but the last must outlive this. `last` is told the steps. Collective.
+  /// All arguments but the last must outlive this. `last` is told the steps. Throws Stopped on all ranks where one gets a
+  /// signal meanwhile. Collective.
   Trainer(const Config& config, const Device& device, const Mesh& mesh, const StopRequest& stop, LastCollective& last,
           const ResumeRequest& request);
 
@@ -42,12 +44,14 @@ class Trainer {
   struct Clock;
   void gather(MetricsRow& row, const StepTimes& times, double steps);
   void report(int64_t step, const StepResult& result, Clock& clock, bool logged);
-  bool validate();
+  bool validate(const std::function<bool()>& asked_to_stop);
   void make_up_for_validation();
   Ending train();
   void count_skipped(int64_t step, const StepResult& result, double loss_limit);
   void check_drift(const RunPosition& position);
   void start();
+  StopReason agreed_signal();
+  void stop_if_asked();
   CarriedFiles tokenizer_files();
   void open_log(const std::optional<Resumed>& resumed);
   void say(const std::string& text);
@@ -55,6 +59,7 @@ class Trainer {
   const Config* config_;
   const Device* device_;
   const Mesh* mesh_;
+  const StopRequest* stop_;
   LastCollective* last_;
   BatchPlan plan_;
   RunData data_;

@@ -7,10 +7,11 @@ namespace pscale {
 
 namespace {
 constexpr Purpose kValidation{"validation"};
+constexpr int64_t kSequencesBetweenLooks = 8;  // all ranks meet for it
 }
 
-/// Whether it was taken to its end: a run that is to stop abandons it.
-bool Trainer::validate() {
+/// Whether it was taken to its end: a run that is to stop abandons it. `asked_to_stop` is collective.
+bool Trainer::validate(const std::function<bool()>& asked_to_stop) {
   if (!data_.validation()) return true;
   const BlendedDataset& validation = *data_.validation();
   BatchPlan plan = plan_;
@@ -25,7 +26,8 @@ bool Trainer::validate() {
       source.sample(i, tokens, documents);
     };
     for (int64_t first = 0; first < samples; first += plan.data_ranks) {
-      if (checkpointer_->stop_reason() != StopReason::none) return false;
+      const bool asks = first / plan.data_ranks % kSequencesBetweenLooks == 0;
+      if (asks && asked_to_stop()) return false;
       if (first + plan.data_rank >= samples) continue;
       // The collectives inside are those of one data coordinate.
       for (const Batch& batch : step_batches(sample, plan, first / plan.data_ranks, *device_)) {
@@ -55,7 +57,7 @@ bool Trainer::validate() {
 
 /// Takes the validation that the run abandoned when it stopped, for the row of that step.
 void Trainer::make_up_for_validation() {
-  if (!position_.validation_pending || !validate()) return;
+  if (!position_.validation_pending || !validate([this] { return agreed_signal() != StopReason::none; })) return;
   position_.validation_pending = false;
   if (log_ && validation_loss_) log_->add_validation(position_.step, *validation_loss_, validation_losses_);
   validation_loss_.reset();

@@ -82,7 +82,7 @@ int64_t Checkpoint::bytes() const {
   return total;
 }
 
-void Checkpoint::load(const std::vector<StateTensor>& held) const {
+void Checkpoint::load(const std::vector<StateTensor>& held, const std::function<void()>& between) const {
   std::vector<std::string> problems;
   std::map<std::pair<StateKind, std::string>, std::vector<size_t>> wanted;
   for (size_t i = 0; i < held.size(); ++i) {
@@ -108,6 +108,7 @@ void Checkpoint::load(const std::vector<StateTensor>& held) const {
         for (const size_t i : it->second)
           if (intersection(d.slab, held[i].slab)) here.push_back(i);
       if (here.empty()) continue;
+      if (between) between();
       if (!reader) reader = std::make_unique<ShardReader>(folder_, file);
       reader->read(d, [&](int64_t first, int64_t count, const void* elements) {
         for (const size_t i : here)

@@ -36,8 +36,9 @@ class Checkpoint {
   const Manifest& manifest() const { return manifest_; }
 
   /// Fills `held`, whatever layout wrote the checkpoint; every dataset that is touched is checked. Throws UserError with
-  /// all tensors that are missing, of another shape or damaged; the memory of `held` is then undefined.
-  void load(const std::vector<StateTensor>& held) const;
+  /// all tensors that are missing, of another shape or damaged, and what `between` throws, which is called before each dataset;
+  /// the memory of `held` is then undefined.
+  void load(const std::vector<StateTensor>& held, const std::function<void()>& between = {}) const;
 
   /// Checks every byte of every file. `progress` is called with bytes of tensors done, and of all. Throws UserError.
   void verify(const std::function<void(int64_t done, int64_t total)>& progress = {}) const;

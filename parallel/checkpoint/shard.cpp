@@ -18,6 +18,8 @@ namespace pscale {
 
 namespace {
 
+// What is written is brought to the disk in pieces: one wait for all of a large shard would look like a run that stands still.
+constexpr int64_t kSyncBytes = int64_t{1} << 30;
 constexpr int64_t kBufferBytes = int64_t{2} << 20;
 
 /// The runs of a file that lie in no dataset: [begin, end), in order.
@@ -106,13 +108,19 @@ FileRecord write_shard(const std::filesystem::path& folder, const std::string& p
   const std::filesystem::path file = folder / path;
   {
     Hdf5File shard(file, Hdf5File::Mode::create);
+    int64_t unsynced = 0;
     for (const SavedTensor& t : tensors) {
       DatasetRecord dataset{.kind = t.kind, .tensor = t.name, .dtype = t.dtype, .slab = t.slab};
       dataset.bytes = static_cast<int64_t>(t.bytes.size());
       dataset.hash = hash_of(t.bytes.data(), t.bytes.size());
       shard.write(dataset.path(), t.dtype, t.slab.count, t.bytes.data());
       dataset.offset = shard.offset(dataset.path());
+      unsynced += dataset.bytes;
       record.datasets.push_back(std::move(dataset));
+      if (unsynced >= kSyncBytes) {
+        sync_file(file);
+        unsynced = 0;
+      }
     }
     shard.close();
   }

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kBufferBytes = int64_t{4} << 20;
 }
 
-void load_weights(TensorSource& source, const std::vector<StateTensor>& weights) {
+void load_weights(TensorSource& source, const std::vector<StateTensor>& weights, const std::function<void()>& between) {
   std::vector<std::byte> buffer;
   for (const StateTensor& w : weights) {
     const TensorSource::Info& info = source.tensors().at(w.spec->name);
@@ -21,6 +21,7 @@ void load_weights(TensorSource& source, const std::vector<StateTensor>& weights)
     const int64_t block = std::max<int64_t>(1, kBufferBytes / (row * size_of(info.dtype)));
     const int64_t end = w.slab.start[0] + w.slab.count[0];
     for (int64_t first = w.slab.start[0]; first < end; first += block) {
+      if (between) between();
       const int64_t rows = std::min(block, end - first);
       buffer.resize(static_cast<size_t>(rows * row * size_of(info.dtype)));
       source.read_rows(w.spec->name, first, rows, buffer.data());

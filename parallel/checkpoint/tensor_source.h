@@ -26,7 +26,8 @@ class TensorSource {
 };
 
 /// Fills weights from a source that holds each of them, in any floating dtype; memory is bounded by a buffer of fixed size
-/// and one row. Throws UserError naming file and tensor where one cannot be read.
-void load_weights(TensorSource& source, const std::vector<StateTensor>& weights);
+/// and one row. Throws UserError naming file and tensor where one cannot be read, and what `between` throws, which is called
+/// now and then.
+void load_weights(TensorSource& source, const std::vector<StateTensor>& weights, const std::function<void()>& between = {});
 
 }  // namespace pscale

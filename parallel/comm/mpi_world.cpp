@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -48,8 +49,9 @@ void check_mpi(int code, const char* call) {
 
 class ProgressThread::Job final : public Request::State {
  public:
-  Job(std::function<void()> work, CommCounters& counters, const Collective& collective)
+  Job(std::function<void()> work, CommCounters& counters, const Collective& collective, std::shared_ptr<Waiting> waiting)
       : work_(std::move(work)),
+        waiting_(std::move(waiting)),
         counters_(&counters),
         collective_(collective),
         key_{collective.axes, collective.purpose},
@@ -57,6 +59,7 @@ class ProgressThread::Job final : public Request::State {
 
   void run(LastCollective& last) {
     std::exception_ptr failure;
+    const double begun = now();
     last.begin(collective_);
     try {
       work_();
@@ -65,7 +68,9 @@ class ProgressThread::Job final : public Request::State {
     }
     last.end();
     work_ = nullptr;
-    counters_->add_time(key_, now() - started_);
+    const double ended = now(), since = *waiting_;
+    counters_->add_time(key_, ended - started_);
+    if (since > 0) counters_->add_wait(key_, ended - std::max(begun, since));
     std::lock_guard lock(mutex_);
     failure_ = failure;
     done_ = true;
@@ -73,11 +78,13 @@ class ProgressThread::Job final : public Request::State {
   }
 
   void wait() override {
-    const double before = now();
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return done_; });
+    if (!done_) {
+      *waiting_ = now();
+      changed_.wait(lock, [&] { return done_; });
+      *waiting_ = 0;
+    }
     lock.unlock();
-    counters_->add_wait(key_, now() - before);
     if (failure_) std::rethrow_exception(failure_);
   }
 
@@ -88,6 +95,7 @@ class ProgressThread::Job final : public Request::State {
 
  private:
   std::function<void()> work_;
+  std::shared_ptr<Waiting> waiting_;
   CommCounters* counters_;
   Collective collective_;
   CommKey key_;
@@ -111,7 +119,7 @@ ProgressThread::~ProgressThread() {
 }
 
 Request ProgressThread::start(std::function<void()> job, CommCounters& counters, const Collective& collective) {
-  auto state = std::make_shared<Job>(std::move(job), counters, collective);
+  auto state = std::make_shared<Job>(std::move(job), counters, collective, waiting_);
   {
     std::lock_guard lock(mutex_);
     jobs_.push_back(state);

@@ -7,6 +7,7 @@
 
 #include <mpi.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -31,14 +32,16 @@ class ProgressThread {
   ProgressThread(const ProgressThread&) = delete;
   ProgressThread& operator=(const ProgressThread&) = delete;
 
-  /// Runs `job`, which is this collective, after all earlier ones. Its time, and the time somebody waits for it, go to
-  /// `counters` under its axes and purpose.
+  /// Runs `job`, which is this collective, after all earlier ones. Its time, and the time that a thread waits for anything while
+  /// it runs, go to `counters` under its axes and purpose: a wait in the queue counts to those that hold the queue up.
   Request start(std::function<void()> job, CommCounters& counters, const Collective& collective);
 
  private:
   class Job;
+  using Waiting = std::atomic<double>;
   void loop();
   std::shared_ptr<LastCollective> last_;
+  std::shared_ptr<Waiting> waiting_ = std::make_shared<Waiting>(0);  ///< since when a thread waits, on the clock; 0: none does
   std::mutex mutex_;
   std::condition_variable queued_;
   std::deque<std::shared_ptr<Job>> jobs_;

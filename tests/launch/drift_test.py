@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from checkpoint_runs import errors, log, saved_steps, train
+from checkpoint_runs import computed, errors, log, saved_steps, train
 from watched_runs import fault
 
 
@@ -27,4 +27,6 @@ def test_a_flipped_bit(layout, rank, expected, interval, found_at, tiny, tmp_pat
 
 
 def test_zero_turns_it_off(tiny, tmp_path):
-    train(tiny, tmp_path, "run.check_interval=0", "parallel.transport=mpi", layout="2x1x1", wrapper=fault("flip", 1, BUCKETS * 6))
+    for folder, wrapper in ((tmp_path / "sound", ()), (tmp_path / "flipped", fault("flip", 1, BUCKETS * 6))):
+        train(tiny, folder, "run.check_interval=0", "checkpoint.save_interval=0", "parallel.transport=mpi", layout="2x1x1", wrapper=wrapper)
+    assert computed(tmp_path / "sound") != computed(tmp_path / "flipped")

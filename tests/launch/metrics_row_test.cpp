@@ -74,7 +74,7 @@ TEST(MetricsRow, NamesAndTagsAreUnique) {
   MetricsRow r = row();
   r.validation_loss = r.replica_share_entropy = r.replica_cosine = 1;
   r.data_wait_seconds = r.communication_wait_seconds = 1;
-  r.compute_seconds_median = r.compute_seconds_slowest = r.waited_axes_seconds = 1;
+  r.rank_seconds_median = r.rank_seconds_slowest = r.waited_axes_seconds = 1;
   r.slowest_rank = 1;
   r.waited_axes = "data";
   r.skipped_steps = 1;

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -30,7 +31,8 @@ def assert_stopped(run, folder, why):
     output, errors = run.communicate(timeout=60)
     assert run.returncode == 75, f"exit {run.returncode}\n{output}\n{errors}"
     assert "error:" not in errors, errors
-    assert f"{why}; start it again to go on" in log(folder).splitlines()[-1], log(folder)
+    last = log(folder).splitlines()[-1] if text_of(folder) else output  # one that did not come to its log
+    assert f"{why}; start it again to go on" in last, last
 
 
 @pytest.fixture(scope="module", params=["1x1x1", "1x2x1", "2x1x2"])
@@ -94,14 +96,47 @@ def test_before_the_first_step_nothing_is_trained(layout, tiny, tmp_path):
         time.sleep(0.1)
         send(ranks_of(run)[:1], signal.SIGTERM)
         assert_stopped(run, tmp_path, "SIGTERM was received")
-    assert "stopped before step 1" in log(tmp_path)
     assert saved_steps(tmp_path) == [] and steps_logged(tmp_path) == 0
-    assert train(tiny, tmp_path, "train.max_steps=3", "run.max_minutes=1e-9", code=75)
-    train(tiny, tmp_path, "train.max_steps=3")
-    train(tiny, tmp_path, "train.max_steps=6", "run.max_minutes=1e-9", code=75)
-    assert "stopped before step 4" in log(tmp_path) and saved_steps(tmp_path) == [3]
-    train(tiny, tmp_path, "train.max_steps=6")
-    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_minutes_that_are_too_few_to_start_still_let_it_get_on(tiny, tmp_path):
+    """Else it would be started again for ever."""
+    for step in (1, 2):
+        train(tiny, tmp_path, "train.max_steps=3", "run.max_minutes=1e-9", code=75)
+        assert f"stopped after step {step}: run.max_minutes are over" in log(tmp_path)
+        assert saved_steps(tmp_path)[-1] == step
+    train(tiny, tmp_path, "train.max_steps=3", "run.max_minutes=1e-9")
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("layout", ["1x1x1", "1x2x1"])
+def test_while_a_checkpoint_is_read(layout, tiny, tmp_path):
+    train(tiny, tmp_path, "train.max_steps=3", *VALIDATED, layout=layout)
+    slow = preload(tmp_path / "checkpoints", TRACE_READ_MS=100)  # half a minute for all of it
+    with started(tiny, tmp_path, *ARGUMENTS, layout=layout, wrapper=slow) as run:
+        wait_for(run, lambda: len(ranks_of(run)) == (2 if layout == "1x2x1" else 1))
+        time.sleep(1.5)
+        before = time.monotonic()
+        send(ranks_of(run), signal.SIGTERM)
+        assert_stopped(run, tmp_path, "stopped before training: SIGTERM was received")
+    assert time.monotonic() - before < 5
+    train(tiny, tmp_path, "train.max_steps=5", *VALIDATED, layout=layout)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_a_save_that_failed_is_tried_again_before_the_run_stops(tiny, tmp_path):
+    """checkpoint.async = false, and the request comes while the save that fails is being written."""
+    slow = preload(tmp_path / "checkpoints", TRACE_SYNC_MS=100)
+    with started(tiny, tmp_path, "train.max_steps=100000", "checkpoint.save_interval=50", "checkpoint.async=false", layout="1x1x1",
+                 wrapper=slow) as run:
+        wait_for(run, lambda: any((tmp_path / "checkpoints").glob(".writing_*50.*/shards/*")))
+        (partial,) = (tmp_path / "checkpoints").glob(".writing_*50.*")
+        send(ranks_of(run), signal.SIGTERM)
+        time.sleep(0.05)
+        shutil.rmtree(partial)
+        run.communicate(timeout=60)
+    assert run.returncode == 75
+    assert "was not saved" in log(tmp_path) and saved_steps(tmp_path) == [50]
 
 
 @pytest.mark.parametrize("layout", ["1x1x1", "2x2x1"])

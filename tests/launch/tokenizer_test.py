@@ -210,18 +210,21 @@ def test_a_line_without_spaces_costs_little_more_than_prose(kind, files, sources
              "base64": "".join(draw.choices(string.ascii_letters + string.digits + "+/", k=size))}
 
     def seconds(text):
-        """Of the processor, the best of three, less what any run takes."""
-        taken = []
-        for _ in range(3):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-            run("encode", "--tokenizer", files(kind), text=text)
-            taken.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
-        return min(taken)
+        """Of the processor."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        run("encode", "--tokenizer", files(kind), text=text)
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 
-    start = seconds(b"")
-    per_byte = (seconds(prose) - start) / len(prose)
-    for name, line in lines.items():
-        assert (seconds(line.encode()) - start) / len(line) < 3 * per_byte, name
+    # The best of each in turns, so that all have the same neighbours; more turns where a machine is unquiet.
+    texts = {"nothing": b"", "prose": prose} | {name: line.encode() for name, line in lines.items()}
+    best = dict.fromkeys(texts, float("inf"))
+    for turn in range(8):
+        best = {name: min(best[name], seconds(text)) for name, text in texts.items()}
+        per_byte = (best["prose"] - best["nothing"]) / len(prose)
+        costs = {name: (best[name] - best["nothing"]) / len(line) / per_byte for name, line in lines.items()}
+        if turn >= 2 and max(costs.values()) < 3:
+            break
+    assert max(costs.values()) < 3, costs
 
 
 def test_text_that_is_not_utf8_names_its_line(files):

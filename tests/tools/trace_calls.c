@@ -5,6 +5,7 @@
 //                  path, second path or -, result; separated by tabs
 //   TRACE_KILL     the process that makes the call of this number (counted from 1) is killed before it does
 //   TRACE_SYNC_MS  every sync takes so many milliseconds longer
+//   TRACE_READ_MS  so does every pread
 #define _GNU_SOURCE
 #undef _FORTIFY_SOURCE
 #include <dlfcn.h>
@@ -111,6 +112,13 @@ ON_FILE(int, ftruncate64, (int file, off64_t size), file, size)
 ON_FILE(ssize_t, write, (int file, const void* bytes, size_t count), file, bytes, count)
 ON_FILE(ssize_t, pwrite, (int file, const void* bytes, size_t count, off_t at), file, bytes, count, at)
 ON_FILE(ssize_t, pwrite64, (int file, const void* bytes, size_t count, off64_t at), file, bytes, count, at)
+
+ssize_t pread(int file, void* bytes, size_t count, off_t at) {
+  char buffer[4096];
+  const char* slow = getenv("TRACE_READ_MS");
+  if (slow && below(path_of(file, buffer, sizeof buffer))) usleep((useconds_t)atoi(slow) * 1000);
+  return REAL(pread, file, bytes, count, at);
+}
 
 int mkdir(const char* path, mode_t mode) { TRACE(mkdir, path, NULL, path, mode); }
 int unlink(const char* path) { TRACE(unlink, path, NULL, path); }
