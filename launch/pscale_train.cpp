@@ -62,9 +62,6 @@ int run(int argc, char** argv) {
     std::cout << line << "\n";
     add_to_log(log, line);
     return kExitRunAgain;
-  } catch (const std::exception& failure) {
-    if (world.rank() == 0) add_to_log(log, cat("error: ", failure.what()));
-    throw;
   }
   return trainer->run() == Trainer::Ending::done ? kExitDone : kExitRunAgain;
 }
