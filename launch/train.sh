@@ -2,12 +2,12 @@
 # One run on all tasks of a job: sbatch --nodes=2 --ntasks-per-node=8 launch/train.sh CONFIG.toml [section.key=value ...]
 # launch/job.sh says what can be set; flags of sbatch override those below. --dry-run shows what would be submitted.
 #SBATCH --job-name=train
-#SBATCH --ntasks=8
+#SBATCH --ntasks-per-node=8
 #SBATCH --requeue --open-mode=append --signal=B:USR1@120
 set -uo pipefail
 here=$(dirname "$0")
 # sbatch runs a copy of this script elsewhere; Slurm knows where the original is.
-if [[ ! -f $here/job.sh ]]; then here=$(dirname "$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s///;s/ .*//;p;q}')"); fi
+if [[ ! -f $here/job.sh ]]; then here=$(scontrol show job "$SLURM_JOB_ID" | sed -n '/^ *Command=/{s///;s|/train\.sh.*||;p;q}'); fi
 if [[ ! -f $here/job.sh ]]; then here=${SLURM_SUBMIT_DIR:-.}/launch; fi
-source "$here/job.sh"
+source "$here/job.sh" || exit
 job_train "$here/train.sh" "$@"

@@ -30,7 +30,7 @@ def programs(tmp_path):
 
 def begin(slurm, tmp_path, programs, launcher, *flags):
     """A job of one run that waits for a signal: its name for Slurm."""
-    number = slurm.sbatch("--output=out", "--array=1", "--ntasks=1", *flags, SOURCE / "launch/sweep_smoke.sh", "sweep.dir=runs", "data.train=text",
+    number = slurm.sbatch("--output=out", "--array=1", "--ntasks-per-node=1", *flags, SOURCE / "launch/sweep_smoke.sh", "sweep.dir=runs", "data.train=text",
                           "model.vocab_size=257", SWEEP=str(SOURCE / "configs/sweeps/smoke.toml"), LAUNCHER=launcher,
                           PSCALE_BIN=str(programs), cwd=tmp_path)
     ready = tmp_path / "runs/parscale,parscale_n=1,learning_rate=4e-3/ready"

@@ -64,7 +64,7 @@ def words(text, run, steps):
 
 
 def submit(slurm, text, tmp_path, steps, launcher, *flags, **variables):
-    return slurm.sbatch("--output=out", "--ntasks=2", *flags, SOURCE / "launch/train.sh", *words(text, tmp_path / "run", steps),
+    return slurm.sbatch("--output=out", "--ntasks-per-node=2", *flags, SOURCE / "launch/train.sh", *words(text, tmp_path / "run", steps),
                         cwd=tmp_path, PSCALE_BIN=str(BIN), LAUNCHER=launcher, **variables)
 
 

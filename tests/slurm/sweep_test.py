@@ -41,7 +41,7 @@ def test_the_smoke_sweep_as_an_array_to_completion(slurm, tmp_path, text):
     for run in runs:
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
         assert last["step"] == 2000 and last["validation_loss"] > 0
-        assert "srun --mpi=pmix --ntasks=2" in record(run)["command"]
+        assert "srun --mpi=pmix --export=ALL --ntasks=2" in record(run)["command"]
         assert re.search(r"layout 1x[12]x1|layout 2x1x1", (run / "log.txt").read_text())
     assert "0 waiting, 0 running, 10 done, 0 failed" in status(slurm, *words)
 
@@ -76,13 +76,13 @@ def test_a_sweep_of_ones_own_and_flags_of_sbatch(slurm, tmp_path, text):
     (tmp_path / "mine.toml").write_text(f'[sweep]\nbase = "{SOURCE}/configs/basic.toml"\n'
                                         '[fixed]\ntrain.max_steps = 4\nparallel.tensor = 1\nmodel.vocab_size = 257\n'
                                         f'data.train = "{text}"\n[grid]\nrun.seed = [1, 2]\n')
-    number = submit(slurm, cwd=tmp_path, flags=["--array=1", "--ntasks=1", "--partition=main"], SWEEP="mine.toml")
+    number = submit(slurm, cwd=tmp_path, flags=["--array=1", "--ntasks-per-node=1", "--partition=main"], SWEEP="mine.toml")
     assert slurm.wait(number)[1]["JobState"] == "COMPLETED", output(tmp_path)
     assert (tmp_path / "runs/mine/seed=2/metrics.jsonl").exists()  # relative to where the sweep was named
 
 
 def test_one_run_with_train_sh(slurm, tmp_path, text):
-    number = slurm.sbatch("--output=out", "--ntasks=2", SOURCE / "launch/train.sh", "configs/basic.toml", f"run.dir={tmp_path / 'run'}",
+    number = slurm.sbatch("--output=out", "--ntasks-per-node=2", SOURCE / "launch/train.sh", "configs/basic.toml", f"run.dir={tmp_path / 'run'}",
                           f"data.train={text}", "model.vocab_size=257", "train.max_steps=3", cwd=tmp_path, PSCALE_BIN=str(BIN))
     assert slurm.wait(number)[None]["JobState"] == "COMPLETED", (tmp_path / "out").read_text()
     assert "layout 1x1x2" in (tmp_path / "run/log.txt").read_text()
@@ -105,7 +105,7 @@ def test_a_wrong_configuration_is_a_failed_run_with_its_reason(slurm, tmp_path, 
 
 def test_a_cancelled_run_says_so_and_stays_away(slurm, tmp_path, text):
     words = job(tmp_path, text, "train.max_steps=1000000")
-    cancelled = submit(slurm, *words, cwd=tmp_path, flags=["--array=0", "--ntasks=1"])
+    cancelled = submit(slurm, *words, cwd=tmp_path, flags=["--array=0", "--ntasks-per-node=1"])
     slurm.until(lambda: re.search(r"running +step", status(slurm, *words)), 60, "no step")
     shown = status(slurm, *words)
     assert re.search(r"running +step \d+/1000000  eta \d", shown), shown
