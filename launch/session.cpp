@@ -44,7 +44,7 @@ Transport transport_of(const Config& config) {
 
 Session::Session(const Config& config, MpiWorld& world)
     : exceptions_(std::uncaught_exceptions()),
-      device_(std::make_unique<Device>(config.run.device == "cuda" ? Device::cuda(world.rank() % world.ranks_on_node())
+      device_(std::make_unique<Device>(config.run.device == "cuda" ? Device::cuda(world.local_rank())
                                                                    : Device::cpu())),
       mesh_(make_mesh(world, layout_for(config, world.size()), transport_of(config))) {
   set_threads(config.run.threads, world.ranks_on_node());

@@ -158,6 +158,7 @@ MpiWorld::MpiWorld(int argc, char** argv, std::shared_ptr<LastCollective> last)
   MPI_Comm node = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   check_mpi(MPI_Comm_size(node, &ranks_on_node_), "MPI_Comm_size");
+  check_mpi(MPI_Comm_rank(node, &local_rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_free(&node), "MPI_Comm_free");
   progress_ = std::make_unique<ProgressThread>(std::move(last));
 }

@@ -64,10 +64,11 @@ class MpiWorld {
   int rank() const { return rank_; }
   int size() const { return size_; }
   int ranks_on_node() const { return ranks_on_node_; }
+  int local_rank() const { return local_rank_; }  ///< among those, from 0, however ranks are spread over nodes
   ProgressThread& progress() { return *progress_; }
 
  private:
-  int rank_ = 0, size_ = 1, ranks_on_node_ = 1;
+  int rank_ = 0, size_ = 1, ranks_on_node_ = 1, local_rank_ = 0;
   int exceptions_;
   std::unique_ptr<ProgressThread> progress_;
 };
