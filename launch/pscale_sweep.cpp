@@ -46,6 +46,21 @@ std::vector<RunStatus> states_of(const std::vector<SweepRun>& runs) {
   return states;
 }
 
+/// What is started, with what the user should know of it.
+Launch launch_of(const LaunchRequest& request, const Surroundings& around) {
+  Launch launch = find_launch(request, around);
+  if (!launch.note.empty()) std::cerr << "note: " << launch.note << "\n";
+  return launch;
+}
+
+/// Whether a command of pscale_train sets run.device to cuda, as the job scripts do where there are GPUs.
+bool on_gpus(const std::vector<std::string>& command) {
+  std::string device;
+  for (const std::string& word : command)
+    if (word.starts_with("run.device=")) device = word.substr(word.find('=') + 1);
+  return device == "cuda";
+}
+
 int list(const std::vector<std::string>& arguments) {
   options::options_description visible("Options");
   visible.add_options()("ranks", options::value<int>(),
@@ -84,8 +99,9 @@ int run_failed(const Opened& opened, const CommandLine& given, const LaunchReque
   if (!around.variable("SLURM_JOB_ID") && request.launcher == "auto" && around.has_program("sbatch") &&
       output_of({"sinfo", "--noheader"})) {
     const std::vector<std::string> words(given.words.begin() + 1, given.words.end());
+    const auto text = [&](const char* name) { return given.has(name) ? given.get<std::string>(name) : ""; };
     const std::vector<std::string> command =
-        submission(opened.sweep, indices, words, given.has("script") ? given.get<std::string>("script") : "");
+        submission(opened.sweep, indices, words, text("script"), text("sbatch"));
     if (dry) {
       std::cout << shell_text({}, command) << "\n";
       return kExitDone;
@@ -94,14 +110,15 @@ int run_failed(const Opened& opened, const CommandLine& given, const LaunchReque
   }
   int code = kExitDone;
   for (const SweepRun& run : failed) {
-    const Launch launch = find_launch(request, around);
+    const Launch launch =
+        launch_of({request.launcher, request.ranks, run.config.run.device == "cuda"}, around);
     if (dry) {
       std::cout << shell_text(launch, train_command(opened.sweep, run)) << "\n";
       continue;
     }
-    const int ended = run_to_end(opened.sweep, run, launch);
-    if (ended == kExitRunAgain) return ended;  // asked to stop: the next run would be asked, too
-    if (ended != kExitDone) code = ended;
+    const ChildExit ended = run_to_end(opened.sweep, run, launch);
+    if (ended.code != kExitDone) code = ended.code;
+    if (ended.asked_to_stop || ended.code == kExitRunAgain) return kExitRunAgain;  // the others, too
   }
   return code;
 }
@@ -116,6 +133,8 @@ int run(const std::vector<std::string>& arguments) {
       "MPI ranks; 0: the tasks of the Slurm allocation, 1 outside one")(
       "launcher", options::value<std::string>()->default_value("auto"), "auto, srun, mpirun or none")(
       "script", options::value<std::string>(), "with --failed: the script to give to sbatch")(
+      "sbatch", options::value<std::string>(),
+      "with --failed: more flags of sbatch, in one word: --sbatch \"--time=60 --partition=long\"")(
       "dry-run", "print the command and start nothing");
   const auto given = parse_command_line("pscale_sweep run",
                                         "SWEEP.toml --index I | --failed [section.key=value ...]\n\n"
@@ -139,12 +158,13 @@ int run(const std::vector<std::string>& arguments) {
     return kExitDone;
   }
   const SweepRun& chosen = opened.runs.runs[static_cast<size_t>(index)];
-  const Launch launch = find_launch(request, real_surroundings());
+  const Launch launch =
+      launch_of({request.launcher, request.ranks, chosen.config.run.device == "cuda"}, real_surroundings());
   if (given->has("dry-run")) {
     std::cout << shell_text(launch, train_command(opened.sweep, chosen)) << "\n";
     return kExitDone;
   }
-  return run_to_end(opened.sweep, chosen, launch);
+  return run_to_end(opened.sweep, chosen, launch).code;
 }
 
 int status(const std::vector<std::string>& arguments) {
@@ -197,8 +217,8 @@ int launch(const std::vector<std::string>& arguments) {
   if (!given) return kExitDone;
   if (given->words.empty()) throw UserError("a program is missing: pscale_sweep launch -- PROGRAM");
   const std::vector<std::string>& command = given->words;
-  const Launch start =
-      find_launch({given->get<std::string>("launcher"), given->get<int>("ranks")}, real_surroundings());
+  const Launch start = launch_of(
+      {given->get<std::string>("launcher"), given->get<int>("ranks"), on_gpus(command)}, real_surroundings());
   if (given->has("dry-run")) {
     std::cout << shell_text(start, command) << "\n";
     return kExitDone;
@@ -209,6 +229,7 @@ int launch(const std::vector<std::string>& arguments) {
 int dispatch(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   const std::vector<std::string> arguments(argv + std::min(argc, 2), argv + argc);
+  if (command == "run" || command == "launch") keep_stop_signals();
   if (command == "list") return list(arguments);
   if (command == "run") return run(arguments);
   if (command == "status") return status(arguments);

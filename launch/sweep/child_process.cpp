@@ -8,19 +8,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 
 #include "core/base/errors.h"
+#include "launch/program.h"
 
 namespace pscale {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kHeartbeat{30}, kPatience{15};
+constexpr std::chrono::seconds kHeartbeat{30}, kReminder{10}, kPatience{15};
+constexpr std::array kStopSignals{SIGTERM, SIGUSR1, SIGINT};
 
 class Descriptor {
  public:
@@ -62,7 +66,6 @@ class BlockedSignals {
   BlockedSignals(const BlockedSignals&) = delete;
   BlockedSignals& operator=(const BlockedSignals&) = delete;
   const sigset_t& set() const { return set_; }
-  const sigset_t& before() const { return before_; }
 
  private:
   sigset_t set_, before_;
@@ -70,13 +73,15 @@ class BlockedSignals {
 
 /// Replaces this process, which fork() has just made.
 [[noreturn]] void become(const std::vector<std::string>& command, const ChildOptions& options, int out,
-                         int err, const sigset_t& mask, pid_t parent) {
+                         int err, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
   if (out >= 0) dup2(out, STDOUT_FILENO);
   dup2(err, STDERR_FILENO);
   for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
-  sigprocmask(SIG_SETMASK, &mask, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
   std::vector<char*> words;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -123,22 +128,60 @@ ChildExit exit_of(int status) {
   return ended;
 }
 
+/// The answers to a question that may take long, asked now and then in a thread of its own.
+class Inquiry {
+ public:
+  explicit Inquiry(const std::function<bool()>& question) : question_(question) {}
+  void begin() {
+    if (question_ && !answer_.valid()) answer_ = std::async(std::launch::async, question_);
+  }
+  /// Whether it has been answered with yes since the last time.
+  bool said_yes() {
+    return answer_.valid() && answer_.wait_for(std::chrono::seconds(0)) == std::future_status::ready &&
+           answer_.get();
+  }
+
+ private:
+  const std::function<bool()>& question_;
+  std::future<bool> answer_;
+};
+
 }  // namespace
+
+void keep_stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int s : kStopSignals) sigaddset(&set, s);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+bool stop_is_pending() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 && std::any_of(kStopSignals.begin(), kStopSignals.end(),
+                                                  [&](int s) { return sigismember(&pending, s) == 1; });
+}
 
 ChildExit run_child(const std::vector<std::string>& command, const ChildOptions& options) {
   const BlockedSignals blocked{SIGTERM, SIGUSR1, SIGINT, SIGCHLD};
+  if (stop_is_pending()) return {.code = kExitRunAgain, .asked_to_stop = true};
   const Descriptor signals(signalfd(-1, &blocked.set(), SFD_CLOEXEC));
   if (signals.get() < 0) throw UserError(cat("cannot wait for signals: ", std::strerror(errno)));
   Pipe errors;
   const pid_t parent = getpid(), child = fork();
   if (child < 0) throw UserError(cat("cannot start ", command[0], ": ", std::strerror(errno)));
-  if (child == 0) become(command, options, -1, errors.write.get(), blocked.before(), parent);
+  if (child == 0) become(command, options, -1, errors.write.get(), parent);
   errors.write.close();
 
   ChildExit ended;
-  bool stop = false, gone = false;
+  bool stop = false, remind = false, gone = false;
   Lines lines(options.on_error_line);
-  Clock::time_point beat = Clock::now() + kHeartbeat;
+  Inquiry should_stop(options.should_stop);
+  Clock::time_point beat = Clock::now() + kHeartbeat, reminder;
+  const auto ask_to_stop = [&] {
+    stop = remind = true;
+    reminder = Clock::now() + kReminder;
+    if (!gone) kill(child, SIGUSR1);
+  };
   std::array<char, 4096> buffer{};
   // The pipe is read to its end once the child is gone, but not for ever: a grandchild may still hold it.
   Clock::time_point give_up = Clock::time_point::max();
@@ -148,12 +191,13 @@ ChildExit run_child(const std::vector<std::string>& command, const ChildOptions&
     if (waits[0].revents & POLLIN) {
       signalfd_siginfo info{};
       if (read(signals.get(), &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGCHLD) {
-        stop = true;
         // A terminal's Ctrl-C has reached the child already.
-        if (info.ssi_signo != SIGINT)
-          kill(child, SIGUSR1);
-        else if (info.ssi_code != SI_KERNEL)
-          kill(child, SIGINT);
+        if (info.ssi_signo != SIGINT) {
+          ask_to_stop();
+        } else {
+          stop = true;
+          if (info.ssi_code != SI_KERNEL && !gone) kill(child, SIGINT);
+        }
       }
     }
     if (waits[1].revents & (POLLIN | POLLHUP)) {
@@ -173,24 +217,27 @@ ChildExit run_child(const std::vector<std::string>& command, const ChildOptions&
       give_up = Clock::now() + std::chrono::seconds(2);
     }
     if (gone && (errors.read.get() < 0 || Clock::now() > give_up)) break;
-    if (Clock::now() > beat) {
-      if (options.on_minute && options.on_minute() && !gone && !stop) {
-        stop = true;
-        kill(child, SIGUSR1);
-      }
-      beat = Clock::now() + kHeartbeat;
+    const Clock::time_point now = Clock::now();
+    if (should_stop.said_yes() && !stop) ask_to_stop();
+    if (remind && now > reminder) ask_to_stop();
+    if (now > beat) {
+      if (options.on_minute) options.on_minute();
+      if (!stop && !gone) should_stop.begin();
+      beat = now + kHeartbeat;
     }
   }
   ended.asked_to_stop = stop;
+  // Ranks note a stop and save; one that died of it was still starting. srun and mpirun give 128 + the
+  // signal.
+  if (stop && (ended.signal == SIGUSR1 || ended.code == 128 + SIGUSR1)) ended.code = kExitRunAgain;
   return ended;
 }
 
 std::optional<std::string> output_of(const std::vector<std::string>& command) {
   Pipe output;
-  const BlockedSignals none{};
   const pid_t parent = getpid(), child = fork();
   if (child < 0) return std::nullopt;
-  if (child == 0) become(command, {}, output.write.get(), output.write.get(), none.before(), parent);
+  if (child == 0) become(command, {}, output.write.get(), output.write.get(), parent);
   output.write.close();
   std::string text;
   const Clock::time_point end = Clock::now() + kPatience;

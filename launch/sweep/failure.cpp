@@ -38,6 +38,8 @@ std::string failure_reason(const RunEnd& end) {
   if (any_line(end.errors, {"oom-kill", "oom_kill", "Out Of Memory", "OUT_OF_MEMORY", "out of memory",
                             "bad_alloc", "cudaErrorMemoryAllocation"}))
     return "out of memory";
+  // A run that skipped spikes and NaNs alike names both.
+  if (any_line(end.errors, {"(train.spike_z_score"})) return "loss spikes";
   if (any_line(end.errors, {"is not finite", "are not finite"})) return "NaN";
   if (end.exit_code == kExitUserError) return "config";
   if (any_line(end.errors, {"DUE TO TIME LIMIT"})) return "time limit";

@@ -17,9 +17,9 @@ struct RunEnd {
   std::string job_state;            ///< Slurm's, such as TIMEOUT; empty where unknown
 };
 
-/// "config", "out of memory", "NaN", "time limit", "node", "preempted", "cancelled", "stopped by a signal",
-/// "killed by signal N" or "exit code N". Empty for a run that did not fail: exit codes 0, and 75, which asks
-/// to be run again.
+/// "config", "out of memory", "NaN", "loss spikes", "time limit", "node", "preempted", "cancelled", "stopped
+/// by a signal", "killed by signal N" or "exit code N". Empty for a run that did not fail: exit codes 0, and
+/// 75, which asks to be run again.
 std::string failure_reason(const RunEnd& end);
 
 /// The reason that a state of Slurm stands for; empty where it is none.

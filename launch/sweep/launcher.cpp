@@ -58,11 +58,29 @@ int nodes_of(const Surroundings& around) {
   return std::max(1, number(around.variable("SLURM_JOB_NUM_NODES")));
 }
 
+/// A count of GPUs as Slurm writes it: 4, gpu:4, a100:4, a100:2,h100:2.
+int gpu_count(const std::optional<std::string>& text) {
+  int count = 0;
+  std::istringstream parts(text.value_or(""));
+  for (std::string part; std::getline(parts, part, ',');) count += number(part.substr(part.rfind(':') + 1));
+  return count;
+}
+
+/// GPUs of each node; 0 where the allocation has none. salloc does not set all that sbatch sets.
+int gpus_per_node(const Surroundings& around) {
+  for (const char* each_node : {"SLURM_GPUS_ON_NODE", "SLURM_GPUS_PER_NODE"})
+    if (const int count = gpu_count(around.variable(each_node)); count > 0) return count;
+  if (const int all = gpu_count(around.variable("SLURM_GPUS")); all > 0)
+    return (all + nodes_of(around) - 1) / nodes_of(around);
+  const std::string ids = around.variable("SLURM_JOB_GPUS").value_or("");
+  return ids.empty() ? 0 : static_cast<int>(std::count(ids.begin(), ids.end(), ',')) + 1;
+}
+
 /// Tasks of the allocation; a rank for each GPU where only GPUs were asked for.
 int allocated_ranks(const Surroundings& around) {
   if (const int tasks = number(around.variable("SLURM_NTASKS")); tasks > 0) return tasks;
-  for (const char* each_node : {"SLURM_NTASKS_PER_NODE", "SLURM_GPUS_ON_NODE"})
-    if (const int count = number(around.variable(each_node)); count > 0) return count * nodes_of(around);
+  for (const int count : {number(around.variable("SLURM_NTASKS_PER_NODE")), gpus_per_node(around)})
+    if (count > 0) return count * nodes_of(around);
   return nodes_of(around);
 }
 
@@ -114,6 +132,14 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
   const bool in_slurm = around.variable("SLURM_JOB_ID").has_value();
   Launch launch;
   launch.ranks = request.ranks > 0 ? request.ranks : in_slurm ? allocated_ranks(around) : 1;
+  int each_node = 0;  // where it is fewer than the allocation's tasks
+  if (const int gpus = gpus_per_node(around); in_slurm && request.gpus && request.ranks == 0 && gpus > 0)
+    if (const int all = gpus * nodes_of(around); all < launch.ranks) {
+      launch.note =
+          cat("the job has ", launch.ranks, " tasks and ", all, " GPUs: ", all, " ranks are started");
+      launch.ranks = all;
+      each_node = gpus;
+    }
   const std::string launcher = chosen(request, around, in_slurm, launch.ranks);
   const int cpus = number(around.variable("SLURM_CPUS_PER_TASK"));
   if (in_slurm && !around.variable("OMP_NUM_THREADS"))
@@ -125,19 +151,25 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
   } else if (launcher == "srun") {
     launch.words = {"srun"};
     if (around.srun_has_pmix()) launch.words.push_back("--mpi=pmix");
+    // sbatch hands its own --export on, and the ranks need the variables set here.
+    launch.words.push_back("--export=ALL");
     launch.words.push_back(cat("--ntasks=", launch.ranks));
+    if (each_node > 0) launch.words.push_back(cat("--ntasks-per-node=", each_node));
     // A step does not take the job's --cpus-per-task by itself since Slurm 22.05.
     if (cpus > 0) launch.words.push_back(cat("--cpus-per-task=", cpus));
     // Every rank sees all GPUs of its node and takes the one of its local rank.
-    if (around.variable("SLURM_GPUS_ON_NODE")) launch.words.push_back("--gpu-bind=none");
+    if (gpus_per_node(around) > 0) launch.words.push_back("--gpu-bind=none");
     // A rank that died must not leave the others waiting for it; --kill-on-bad-exit would hide the exit code.
     launch.words.push_back("--wait=30");
   } else if (launcher == "mpirun") {
     launch.words = {"mpirun", "-np", cat(launch.ranks)};
     if (in_slurm) {
       const int here = (launch.ranks + nodes_of(around) - 1) / nodes_of(around);
+      const std::string by = each_node > 0 ? cat("ppr:", each_node, ":node") : "slot";
       if (cpus > 1 && here * cpus <= around.cores)
-        launch.words.insert(launch.words.end(), {"--map-by", cat("slot:PE=", cpus), "--bind-to", "core"});
+        launch.words.insert(launch.words.end(), {"--map-by", cat(by, ":PE=", cpus), "--bind-to", "core"});
+      else if (each_node > 0)
+        launch.words.insert(launch.words.end(), {"--map-by", by, "--bind-to", "none"});
       else
         launch.words.insert(launch.words.end(), {"--bind-to", "none"});
       if (!around.variable("OMPI_MCA_odls_base_sigkill_timeout"))
@@ -162,7 +194,8 @@ bool srun_failed_to_launch(const std::string& line) {
   return line.starts_with("srun: error:") && line.find(" launch failed: ") != std::string::npos;
 }
 
-ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options) {
+ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options,
+                       const std::function<void()>& on_retry) {
   std::vector<std::string> words = launch.words;
   words.insert(words.end(), command.begin(), command.end());
   const ExitCodeFile rank_0;
@@ -180,13 +213,13 @@ ChildExit run_launched(const Launch& launch, const std::vector<std::string>& com
   // Slurm tells the processes of job steps of a preemption, not those of the script, such as mpirun's.
   if (const std::string job = this_slurm_job();
       !job.empty() && (launch.words.empty() || launch.words[0] != "srun"))
-    options.on_minute = [job, on_minute = options.on_minute] {
-      const bool stop = on_minute && on_minute();
-      return is_being_preempted(job) || stop;
-    };
+    options.should_stop = [job] { return is_being_preempted(job); };
   ChildExit ended;
   for (int trial = 0; trial < kLaunches; ++trial) {
-    if (trial > 0) std::cerr << "srun could not start the ranks: trying again\n";
+    if (trial > 0) {
+      std::cerr << "srun could not start the ranks: trying again\n";
+      if (on_retry) on_retry();
+    }
     first.reset();
     launched = true;
     ended = run_child(words, options);

@@ -25,12 +25,14 @@ Surroundings real_surroundings();
 struct LaunchRequest {
   std::string launcher = "auto";  ///< auto | srun | mpirun | none
   int ranks = 0;                  ///< 0: those of the allocation; 1 outside Slurm
+  bool gpus = false;              ///< the program runs on them: a rank for each where there are more tasks
 };
 
 struct Launch {
   int ranks = 1;
   std::vector<std::string> words;  ///< before the program's own; empty: the program is started as it is
   std::vector<std::pair<std::string, std::string>> environment;  ///< variables to set
+  std::string note;                                              ///< what the user should know, if anything
 };
 
 /// Inside a Slurm allocation: srun where it speaks PMIx, else mpirun. Outside: mpirun, or nothing for one
@@ -41,10 +43,10 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around);
 /// code is that of the ranks, where the launcher has one of its own:
 /// - srun ended with the code of a rank that it killed: that of the rank that ended by itself.
 /// - srun could start no rank (the remains of a job that a node lost are in the way, say): it is tried
-/// thrice,
-///   then kExitFailed, or kExitRunAgain if it was asked to stop meanwhile.
+///   thrice, and `on_retry` is told; then kExitFailed, or kExitRunAgain if it was asked to stop meanwhile.
 /// - rank 0 ended with kExitRunAgain: that, though Slurm may have ended mpirun's daemons before.
-ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options);
+ChildExit run_launched(const Launch& launch, const std::vector<std::string>& command, ChildOptions options,
+                       const std::function<void()>& on_retry = {});
 
 /// The exit code that a line of srun's gives for a task: "srun: error: n1: task 0: Exited with exit code 2".
 std::optional<int> srun_exit_code(const std::string& line);

@@ -1,6 +1,7 @@
 #include "launch/sweep/run_record.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -22,6 +23,18 @@ namespace fs = std::filesystem;
 namespace {
 fs::path record_of(const fs::path& folder) { return folder / "sweep.json"; }
 fs::path lock_of(const fs::path& folder) { return folder / "sweep.lock"; }
+
+enum class Lock : uint8_t { free, held, unknown };
+
+Lock try_lock(int file, int kind) {
+  if (flock(file, kind | LOCK_NB) == 0) return Lock::free;
+  return errno == EWOULDBLOCK || errno == EINTR ? Lock::held : Lock::unknown;
+}
+
+bool held_by_record(const fs::path& folder) {
+  const auto record = read_record(folder);
+  return record && alive_without_lock(*record, record_age(folder));
+}
 }  // namespace
 
 std::optional<RunRecord> read_record(const fs::path& folder) {
@@ -42,6 +55,7 @@ std::optional<RunRecord> read_record(const fs::path& folder) {
     record.signal = json.value("signal", 0);
     record.reason = json.value("reason", "");
     record.errors = json.value("errors", std::vector<std::string>{});
+    record.idle_lives = json.value("idle_lives", 0);
     return record;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
@@ -55,7 +69,8 @@ void write_record(const fs::path& folder, const RunRecord& record) {
                               {"host", record.host},
                               {"process", record.process},
                               {"job", record.job},
-                              {"started", record.started}};
+                              {"started", record.started},
+                              {"idle_lives", record.idle_lives}};
   if (!record.running) {
     json["ended"] = record.ended;
     json["exit_code"] = record.exit_code;
@@ -80,6 +95,12 @@ double record_age(const fs::path& folder) {
   return std::chrono::duration<double>(fs::file_time_type::clock::now() - written).count();
 }
 
+bool alive_without_lock(const RunRecord& record, double age) {
+  if (!record.running || record.host != host_name() || record.process == getpid() || age > kSilentSeconds)
+    return false;
+  return kill(static_cast<pid_t>(record.process), 0) == 0 || errno == EPERM;
+}
+
 std::string host_name() {
   std::array<char, 256> name{};
   gethostname(name.data(), name.size() - 1);
@@ -92,7 +113,8 @@ std::optional<RunLock> RunLock::take(const fs::path& folder) {
   if (file < 0) throw UserError(cat(lock_of(folder).string(), ": ", std::strerror(errno)));
   // Somebody who only looks holds it for a moment, too.
   for (int attempt = 0; attempt < 20; ++attempt) {
-    if (flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return RunLock(file);
+    const Lock lock = try_lock(file, LOCK_EX);
+    if (lock == Lock::free || (lock == Lock::unknown && !held_by_record(folder))) return RunLock(file);
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   close(file);
@@ -102,9 +124,9 @@ std::optional<RunLock> RunLock::take(const fs::path& folder) {
 bool RunLock::held(const fs::path& folder) {
   const int file = open(lock_of(folder).c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return false;
-  const bool taken = flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  const Lock lock = try_lock(file, LOCK_SH);
   close(file);
-  return taken;
+  return lock == Lock::held || (lock == Lock::unknown && held_by_record(folder));
 }
 
 RunLock::RunLock(RunLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}

@@ -22,6 +22,7 @@ struct RunRecord {
   int signal = 0;                   ///< that killed the launcher, or 0
   std::string reason;               ///< why it failed, one of those of failure.h; empty where it did not
   std::vector<std::string> errors;  ///< the last lines of standard error that say why
+  int idle_lives = 0;               ///< in a row that ended with kExitRunAgain and saved no step, up to now
 };
 
 /// Nothing where there is none or it cannot be understood.
@@ -33,18 +34,24 @@ void write_record(const std::filesystem::path& folder, const RunRecord& record);
 void touch_record(const std::filesystem::path& folder);
 /// Seconds since the record was written or touched.
 double record_age(const std::filesystem::path& folder);
+/// A record is touched every half minute; one that is older than this is of a run that ended without a word.
+constexpr double kSilentSeconds = 150;
+/// Whether a record of this machine, so many seconds old, is of a process that is alive: where there are no
+/// locks.
+bool alive_without_lock(const RunRecord& record, double age);
 
 std::string host_name();
 
 /// The lock of a run's folder. Given up when it is destroyed or its process ends, however that happens.
 class RunLock {
  public:
-  /// Nothing where another process holds it. Makes the file, and the folder, where they are missing. A file
-  /// system that has no locks is taken for free: there the record alone protects a run. Throws UserError
-  /// where the folder cannot be written.
+  /// Nothing where another process holds it. Makes the file, and the folder, where they are missing. On a
+  /// file system that has no locks the record tells. Throws UserError where the folder cannot be written.
   static std::optional<RunLock> take(const std::filesystem::path& folder);
   /// Whether a process holds it. False where there is no such file.
   static bool held(const std::filesystem::path& folder);
+  /// In place of one that a machine which is gone still holds on a network file system.
+  static RunLock none() { return RunLock(-1); }
 
   RunLock(RunLock&& other) noexcept;
   RunLock& operator=(RunLock&&) = delete;

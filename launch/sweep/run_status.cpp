@@ -13,21 +13,29 @@
 namespace pscale {
 namespace {
 
-/// A record is touched every half minute.
-constexpr double kSilent = 150;  // seconds
-
 /// Whether the process that a record names is alive.
 bool alive(const SweepRun& run, const RunRecord& record, SlurmJobs& slurm) {
   if (record.host == host_name()) return RunLock::held(run.folder());
   const std::string state = slurm.state(record.job);
   if (!state.empty() && state != "RUNNING" && state != "COMPLETING" && state != "SUSPENDED") return false;
-  return record_age(run.folder()) < kSilent;
+  return record_age(run.folder()) < kSilentSeconds;
 }
 
 /// Of a run that ended without a word.
 std::string silent_end(const RunRecord& record, const std::string& job_state) {
   if (const std::string reason = reason_of_job_state(job_state); !reason.empty()) return reason;
   return record.job.empty() ? "killed without a trace" : "node or time limit: the job ended without a trace";
+}
+
+/// Whether a job that stopped after saving will go on, or may: nothing is known for sure at its very end.
+bool goes_on(const SweepRun& run, const RunRecord& record, SlurmJobs& slurm) {
+  if (record.job.empty()) return true;
+  const std::string state = slurm.state(record.job);
+  if (state.empty()) return !slurm.answers() || record_age(run.folder()) < 2 * kSilentSeconds;
+  const auto is = [&](const char* name) { return state.starts_with(name); };
+  return is("PENDING") || is("RUNNING") || is("COMPLETING") || is("REQUEUE") || is("CONFIGURING") ||
+         is("SUSPENDED") || is("STOPPED") || is("RESIZING") || is("SIGNALING") || is("STAGE_OUT") ||
+         is("SPECIAL_EXIT") || is("RESV_DEL_HOLD");
 }
 
 std::optional<double> time_left(const std::vector<RunRow>& rows, int64_t max_steps) {
@@ -82,6 +90,11 @@ RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJ
       status.state = RunState::done;
     } else if (record.exit_code == kExitRunAgain) {
       status.reason = "stopped after saving, to be run again";
+      if (!goes_on(run, record, slurm)) {
+        status.state = RunState::failed;
+        status.reason = reason_of_job_state(slurm.state(record.job));
+        if (status.reason.empty()) status.reason = "stopped, not queued again";
+      }
     } else {
       status.state = RunState::failed;
       status.errors = record.errors;

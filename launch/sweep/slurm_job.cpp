@@ -60,6 +60,11 @@ std::optional<double> slurm_seconds(const std::string& text) {
 std::string SlurmJobs::state(const std::string& job) { return ask(job).state; }
 std::optional<double> SlurmJobs::seconds_left(const std::string& job) { return ask(job).seconds_left; }
 
+bool SlurmJobs::answers() {
+  if (!is_up_) is_up_ = output_of({"scontrol", "ping"}).value_or("").find("is UP") != std::string::npos;
+  return *is_up_;
+}
+
 const SlurmJobs::Answer& SlurmJobs::ask(const std::string& job) {
   const auto [known, added] = answers_.try_emplace(job);
   Answer& answer = known->second;

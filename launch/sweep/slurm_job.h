@@ -15,6 +15,8 @@ class SlurmJobs {
   std::string state(const std::string& job);
   /// Seconds until the job's time limit; nothing where it has none, or nobody knows.
   std::optional<double> seconds_left(const std::string& job);
+  /// Whether a Slurm answers here at all, so that a job it does not know is over.
+  bool answers();
 
  private:
   struct Answer {
@@ -23,6 +25,7 @@ class SlurmJobs {
   };
   const Answer& ask(const std::string& job);
   std::map<std::string, Answer> answers_;
+  std::optional<bool> is_up_;
 };
 
 /// Slurm's name for the job this process is in, "7" or "7_3" (of an array's task by its number: the id of the

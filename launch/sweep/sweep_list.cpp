@@ -1,6 +1,7 @@
 #include "launch/sweep/sweep_list.h"
 
 #include <algorithm>
+#include <boost/program_options/parsers.hpp>
 #include <iomanip>
 #include <map>
 
@@ -49,7 +50,8 @@ std::string list_text(const Sweep& sweep, const SweepRuns& runs, int ranks) {
 }
 
 std::vector<std::string> submission(const Sweep& sweep, const std::vector<int64_t>& indices,
-                                    const std::vector<std::string>& overrides, const std::string& script) {
+                                    const std::vector<std::string>& overrides, const std::string& script,
+                                    const std::string& flags) {
   fs::path chosen = script;
   if (script.empty()) {
     // build/bin of a source tree, or bin of an installation.
@@ -63,12 +65,11 @@ std::vector<std::string> submission(const Sweep& sweep, const std::vector<int64_
   } else if (!fs::exists(chosen)) {
     throw UserError(cat("--script ", script, ": there is no such file"));
   }
-  std::vector<std::string> command{"env",
-                                   cat("SWEEP=", fs::absolute(sweep.path).string()),
-                                   cat("PSCALE_BIN=", program_folder().string()),
-                                   "sbatch",
-                                   cat("--array=", join(indices, ",")),
-                                   chosen.string()};
+  std::vector<std::string> command{"env", cat("SWEEP=", fs::absolute(sweep.path).string()),
+                                   cat("PSCALE_BIN=", program_folder().string()), "sbatch",
+                                   cat("--array=", join(indices, ","))};
+  for (std::string& flag : boost::program_options::split_unix(flags)) command.push_back(std::move(flag));
+  command.push_back(chosen.string());
   command.insert(command.end(), overrides.begin(), overrides.end());
   return command;
 }

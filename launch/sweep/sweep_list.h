@@ -14,9 +14,10 @@ namespace pscale {
 std::string list_text(const Sweep& sweep, const SweepRuns& runs, int ranks);
 
 /// The sbatch command that starts runs again. `script`, or launch/sweep_NAME.sh of this source tree or
-/// installation, or launch/sweep.sh. `overrides` are those of the command line. Throws UserError where no
-/// script is found.
+/// installation, or launch/sweep.sh. `overrides` are those of the command line, `flags` those of sbatch as
+/// a shell would split them. Throws UserError where no script is found.
 std::vector<std::string> submission(const Sweep& sweep, const std::vector<int64_t>& indices,
-                                    const std::vector<std::string>& overrides, const std::string& script);
+                                    const std::vector<std::string>& overrides, const std::string& script,
+                                    const std::string& flags = "");
 
 }  // namespace pscale

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,6 +12,7 @@
 #include "launch/program.h"
 #include "launch/sweep/failure.h"
 #include "launch/sweep/launcher.h"
+#include "launch/sweep/run_record.h"
 #include "launch/sweep/slurm_job.h"
 
 namespace pscale {
@@ -49,7 +51,7 @@ TEST(Launcher, OutsideSlurmIsMpirunOrNothing) {
 TEST(Launcher, InsideSlurmIsSrunWherePmixIs) {
   const std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "8"}};
   EXPECT_EQ(words({}, place(job, {"mpirun", "srun"})),
-            "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=8 --wait=30 train");
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --export=ALL --ntasks=8 --wait=30 train");
   EXPECT_EQ(words({}, place(job, {"mpirun", "srun"}, false)),
             "OMP_NUM_THREADS=1 OMPI_MCA_odls_base_sigkill_timeout=15 mpirun -np 8 --bind-to none -x "
             "OMP_NUM_THREADS train");
@@ -58,7 +60,7 @@ TEST(Launcher, InsideSlurmIsSrunWherePmixIs) {
             "OMP_NUM_THREADS train");
   EXPECT_THROW(words({}, place(job, {"srun"}, false)), UserError);
   EXPECT_EQ(words({"auto", 2}, place(job, {"srun"})),
-            "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=2 --wait=30 train");
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --export=ALL --ntasks=2 --wait=30 train");
 }
 
 TEST(Launcher, OneRankOnPurposeDoesNotMissTheOthers) {
@@ -73,19 +75,51 @@ TEST(Launcher, ThreadsAndBindingFollowTheAllocation) {
                                          {"SLURM_JOB_NUM_NODES", "2"},
                                          {"SLURM_CPUS_PER_TASK", "4"}};
   EXPECT_EQ(words({}, place(job, {"srun"})),
-            "OMP_NUM_THREADS=4 srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
+            "OMP_NUM_THREADS=4 srun --mpi=pmix --export=ALL --ntasks=16 --cpus-per-task=4 --wait=30 train");
   EXPECT_EQ(words({"mpirun"}, place(job, {"mpirun"})),
             "OMP_NUM_THREADS=4 OMPI_MCA_odls_base_sigkill_timeout=15 mpirun -np 16 --map-by slot:PE=4 "
             "--bind-to core -x OMP_NUM_THREADS train");
   job["OMP_NUM_THREADS"] = "2";  // the user's own
-  EXPECT_EQ(words({}, place(job, {"srun"})), "srun --mpi=pmix --ntasks=16 --cpus-per-task=4 --wait=30 train");
+  EXPECT_EQ(words({}, place(job, {"srun"})),
+            "srun --mpi=pmix --export=ALL --ntasks=16 --cpus-per-task=4 --wait=30 train");
 }
 
 TEST(Launcher, GpusAloneGiveARankEach) {
   const std::map<std::string, std::string> job{
       {"SLURM_JOB_ID", "7"}, {"SLURM_GPUS_ON_NODE", "8"}, {"SLURM_JOB_NUM_NODES", "2"}};
   EXPECT_EQ(words({}, place(job, {"srun"})),
-            "OMP_NUM_THREADS=1 srun --mpi=pmix --ntasks=16 --gpu-bind=none --wait=30 train");
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --export=ALL --ntasks=16 --gpu-bind=none --wait=30 train");
+}
+
+TEST(Launcher, ARankForEachGpuWhereTheScriptHasMoreTasks) {
+  std::map<std::string, std::string> job{{"SLURM_JOB_ID", "7"},
+                                         {"SLURM_NTASKS", "16"},
+                                         {"SLURM_NTASKS_PER_NODE", "8"},
+                                         {"SLURM_GPUS_ON_NODE", "4"},
+                                         {"SLURM_JOB_NUM_NODES", "2"}};
+  const LaunchRequest on_gpus{.gpus = true};
+  const Surroundings around = place(job, {"srun", "mpirun"});
+  EXPECT_EQ(words(on_gpus, around),
+            "OMP_NUM_THREADS=1 srun --mpi=pmix --export=ALL --ntasks=8 --ntasks-per-node=4 --gpu-bind=none "
+            "--wait=30 train");
+  EXPECT_EQ(find_launch(on_gpus, around).note, "the job has 16 tasks and 8 GPUs: 8 ranks are started");
+  EXPECT_NE(words({"mpirun", 0, true}, around).find("mpirun -np 8 --map-by ppr:4:node --bind-to none"),
+            std::string::npos);
+  // On the CPU, or where the user says how many, the GPUs do not count.
+  EXPECT_EQ(find_launch({}, around).ranks, 16);
+  EXPECT_EQ(find_launch({"auto", 12, true}, around).ranks, 12);
+  EXPECT_EQ(find_launch({}, around).note, "");
+  // salloc and --gpus have other variables.
+  job.erase("SLURM_GPUS_ON_NODE");
+  const auto ranks_with = [&](const char* name, const char* value) {
+    auto variables = job;
+    variables[name] = value;
+    return find_launch(on_gpus, place(variables, {"srun"})).ranks;
+  };
+  EXPECT_EQ(ranks_with("SLURM_GPUS_PER_NODE", "a100:2"), 4);
+  EXPECT_EQ(ranks_with("SLURM_GPUS", "6"), 6);
+  EXPECT_EQ(ranks_with("SLURM_JOB_GPUS", "0,1,3"), 6);
+  EXPECT_EQ(ranks_with("SLURM_GPUS_PER_NODE", "8"), 16);
 }
 
 TEST(Launcher, QuotesWhatAShellWouldTakeApart) {
@@ -116,7 +150,9 @@ Launch stand_in(const std::string& folder, int failures) {
 
 TEST(Launcher, AStepThatSlurmCouldNotStartIsTriedAgain) {
   const std::string folder = fresh_folder();
-  EXPECT_EQ(run_launched(stand_in(folder, 2), {"sh", "-c", "exit 75"}, {}).code, 75);
+  int retries = 0;
+  EXPECT_EQ(run_launched(stand_in(folder, 2), {"sh", "-c", "exit 75"}, {}, [&] { ++retries; }).code, 75);
+  EXPECT_EQ(retries, 2);
 }
 
 TEST(Launcher, RankZeroSavedWhateverTheLauncherEndedWith) {
@@ -138,6 +174,25 @@ TEST(Launcher, AStepThatSlurmNeverStartsHasFailed) {
   EXPECT_EQ(std::count(std::istreambuf_iterator<char>(calls), {}, '\n'), 3);
 }
 
+TEST(RunRecord, WithoutLocksItsProcessAndItsAgeTell) {
+  RunRecord record;
+  record.running = true;
+  record.host = host_name();
+  record.process = getppid();  // lives
+  EXPECT_TRUE(alive_without_lock(record, 10));
+  EXPECT_FALSE(alive_without_lock(record, kSilentSeconds + 1));
+  record.host = "elsewhere";
+  EXPECT_FALSE(alive_without_lock(record, 10));
+  record.host = host_name();
+  record.process = 1 << 30;  // beyond what Linux gives
+  EXPECT_FALSE(alive_without_lock(record, 10));
+  record.process = getpid();  // of its earlier life: a number may come again
+  EXPECT_FALSE(alive_without_lock(record, 10));
+  record.process = getppid();
+  record.running = false;
+  EXPECT_FALSE(alive_without_lock(record, 10));
+}
+
 TEST(SlurmJobs, DurationsAreSeconds) {
   EXPECT_EQ(slurm_seconds("1-02:03:04"), 93784);
   EXPECT_EQ(slurm_seconds("00:01:00"), 60);
@@ -155,6 +210,10 @@ TEST(Failure, HasAReason) {
                 {.exit_code = 2,
                  .errors = {"error: step 9: 4 updates in a row had a loss or gradient that is not finite"}}),
             "NaN");
+  EXPECT_EQ(failure_reason({.exit_code = 2,
+                            .errors = {"error: step 9: 4 updates in a row had a loss spike "
+                                       "(train.spike_z_score) or a loss or gradient that is not finite"}}),
+            "loss spikes");
   EXPECT_EQ(failure_reason({.exit_code = 1, .errors = {"error: out of memory"}}), "out of memory");
   EXPECT_EQ(failure_reason({.exit_code = 137,
                             .errors = {"slurmstepd: error: Detected 1 oom-kill event(s) in StepId=3.0."}}),
