@@ -21,11 +21,6 @@ constexpr const char* kFree[] = {
     "train.max_skipped_steps", "train.spike_z_score", "train.spike_window", "train.bucket_mb",
     "data.train", "data.validation", "data.validation_interval", "data.validation_samples"};
 
-bool is_free(const std::string& section, const std::string& key) {
-  return std::any_of(std::begin(kFree), std::end(kFree),
-                     [&](const std::string& name) { return name == section || name == section + "." + key; });
-}
-
 /// What blended sources have in common wherever their files lie.
 std::string mixture_of(const WeightedPaths& sources) {
   if (sources.size() <= 1) return "one source";
@@ -33,31 +28,6 @@ std::string mixture_of(const WeightedPaths& sources) {
   std::vector<std::string> weights;
   for (const WeightedPath& source : sources) weights.push_back(toml_text(*source.weight));
   return cat(sources.size(), " sources with weights ", join(weights, ", "));
-}
-
-/// "section.key" -> value as text.
-std::map<std::string, std::string> values_of(const std::string& toml, const std::string& source) {
-  std::map<std::string, std::string> values;
-  const ConfigTable tables = parse_toml(toml, source);
-  for (const auto& [section, value] : tables.entries())
-    if (const ConfigTable* table = value.table())
-      for (const auto& [key, v] : table->entries())
-        if (!is_free(section, key)) values[cat(section, ".", key)] = v.text();
-  // Paths may change, the mixture may not; and what is held out decides which documents are trained on.
-  if (const ConfigValue* data = tables.find("data"); data && data->table()) {
-    DataConfig config;
-    ConfigSection section("data");
-    config.describe(section);
-    ConfigOrigins origins;
-    std::vector<std::string> ignored;
-    read_section(section, *data->table(), UnknownKeys::ignore, {}, origins, ignored);
-    values["data.train"] = mixture_of(config.train);
-    values["data.validation_fraction"] = toml_text(config.held_out());
-  }
-  // As a file may leave it open and the model of train.init_from says it.
-  if (const auto size = values.find("model.head_dim"); size == values.end() || size->second == "\"none\"")
-    values["model.head_dim"] = cat(std::stoll(values.at("model.hidden_size")) / std::stoll(values.at("model.num_attention_heads")));
-  return values;
 }
 
 /// What of a run does not fit a checkpoint: a mistake of the user, not damage.
@@ -79,6 +49,35 @@ void check_same_run(const Manifest& manifest, const fs::path& from, const Config
 
 }  // namespace
 
+bool may_change(const std::string& section, const std::string& key) {
+  return std::any_of(std::begin(kFree), std::end(kFree),
+                     [&](const std::string& name) { return name == section || name == section + "." + key; });
+}
+
+std::map<std::string, std::string> lasting_values(const std::string& toml, const std::string& source) {
+  std::map<std::string, std::string> values;
+  const ConfigTable tables = parse_toml(toml, source);
+  for (const auto& [section, value] : tables.entries())
+    if (const ConfigTable* table = value.table())
+      for (const auto& [key, v] : table->entries())
+        if (!may_change(section, key)) values[cat(section, ".", key)] = v.text();
+  // Paths may change, the mixture may not; and what is held out decides which documents are trained on.
+  if (const ConfigValue* data = tables.find("data"); data && data->table()) {
+    DataConfig config;
+    ConfigSection section("data");
+    config.describe(section);
+    ConfigOrigins origins;
+    std::vector<std::string> ignored;
+    read_section(section, *data->table(), UnknownKeys::ignore, {}, origins, ignored);
+    values["data.train"] = mixture_of(config.train);
+    values["data.validation_fraction"] = toml_text(config.held_out());
+  }
+  // As a file may leave it open and the model of train.init_from says it.
+  if (const auto size = values.find("model.head_dim"); size == values.end() || size->second == "\"none\"")
+    values["model.head_dim"] = cat(std::stoll(values.at("model.hidden_size")) / std::stoll(values.at("model.num_attention_heads")));
+  return values;
+}
+
 ResumeRequest resume_request(const std::string& text) {
   if (text == "auto") return {};
   if (text == "none") return {ResumeRequest::Kind::none, {}};
@@ -86,7 +85,7 @@ ResumeRequest resume_request(const std::string& text) {
 }
 
 std::vector<std::string> differences(const std::string& saved_toml, const Config& config) {
-  const auto saved = values_of(saved_toml, "checkpoint"), now = values_of(to_toml(config), "configuration");
+  const auto saved = lasting_values(saved_toml, "checkpoint"), now = lasting_values(to_toml(config), "configuration");
   std::vector<std::string> found;
   for (const auto& [key, value] : now) {
     const auto it = saved.find(key);

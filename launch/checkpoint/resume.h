@@ -1,7 +1,9 @@
 // Going on with a run from a checkpoint.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 
 #include "launch/checkpoint/checkpointer.h"
 #include "launch/run_config.h"
@@ -21,8 +23,13 @@ struct Resumed {
   std::vector<std::string> notes;  ///< what the log should say: checkpoints that were passed over, and why
 };
 
-/// Keys that change the mathematics and differ between a saved configuration and that of this run, as sentences. What may
-/// change: paths, layout, micro-batch, logging, intervals, max_steps.
+/// Whether a key may change from one start of a run to the next: paths, layout, micro-batch, logging, intervals, max_steps.
+bool may_change(const std::string& section, const std::string& key);
+
+/// What a configuration, written as TOML, says of all other keys: "section.key" -> value as text. `source` names it in errors.
+std::map<std::string, std::string> lasting_values(const std::string& toml, const std::string& source);
+
+/// Keys that change the mathematics and differ between a saved configuration and that of this run, as sentences.
 std::vector<std::string> differences(const std::string& saved_toml, const Config& config);
 
 /// Loads weights, moments and Adam's count. automatic: the newest sound checkpoint of `folder`; nothing where there is

@@ -20,10 +20,12 @@ std::string csv_field(const std::string& text) {
 
 Verdict judge(const std::vector<ReportRun>& runs) {
   Verdict verdict;
-  const auto done = [](const ReportRun& run) { return run.status.state == RunState::done; };
+  const auto done = [](const ReportRun& run) {
+    return run.status.state == RunState::done && run.status.other_values.empty();
+  };
   verdict.among_done = std::any_of(runs.begin(), runs.end(), done);
   const auto counts = [&](const ReportRun& run) {
-    return (!verdict.among_done || done(run)) && !run.rows.empty();
+    return (!verdict.among_done || done(run)) && run.status.other_values.empty() && !run.rows.empty();
   };
   const bool validated = std::any_of(runs.begin(), runs.end(), counts) &&
                          std::all_of(runs.begin(), runs.end(), [&](const ReportRun& run) {
@@ -44,8 +46,8 @@ std::string report_csv(const std::vector<ReportRun>& runs) {
   std::vector<std::string> header{"index", "run", "variant"};
   if (!runs.empty())
     for (const auto& [key, value] : runs[0].run.swept) header.push_back(csv_field(key));
-  for (const char* name : {"state", "reason", "step", "max_steps", "loss", "validation_loss", "grad_norm",
-                           "tokens", "tokens_per_second", "folder"})
+  for (const char* name : {"state", "reason", "other_values", "step", "max_steps", "loss", "validation_loss",
+                           "grad_norm", "tokens", "tokens_per_second", "folder"})
     header.push_back(name);
   std::string text = join(header, ",") + "\n";
   for (const ReportRun& r : runs) {
@@ -56,6 +58,7 @@ std::string report_csv(const std::vector<ReportRun>& runs) {
     }
     fields.push_back(to_string(r.status.state));
     fields.push_back(csv_field(r.status.reason));
+    fields.push_back(csv_field(r.status.other_values));
     fields.push_back(cat(r.status.step));
     fields.push_back(cat(r.status.max_steps));
     for (const auto metric : {&RunRow::loss, &RunRow::validation_loss, &RunRow::grad_norm, &RunRow::tokens,

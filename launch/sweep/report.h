@@ -20,7 +20,7 @@ struct ReportRun {
 };
 
 /// What runs are judged by: the last validation loss where every run that is done has one, else the last
-/// loss.
+/// loss. Runs of other values than the sweep's do not count.
 struct Verdict {
   MetricNumber RunRow::*metric = &RunRow::loss;
   std::string name;            ///< "last validation loss"

@@ -20,7 +20,7 @@ svg .grid { stroke: #e4e4e4 } svg .axis { fill: none; stroke: #666 } svg polylin
 table { border-collapse: collapse; font-size: .92em } th, td { padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: left }
 td.number { text-align: right; font-variant-numeric: tabular-nums } tr.best { background: #eaf4e6 } .scroll { overflow-x: auto }
 .legend { display: flex; flex-wrap: wrap; gap: .2em 1.4em; font-size: .9em } .legend svg { vertical-align: middle }
-.failed { color: #a11 } .running { color: #15659b } .waiting { color: #777 }
+.failed, .other { color: #a11 } .running { color: #15659b } .waiting { color: #777 }
 )";
 
 std::string last_part(const std::string& key) { return key.substr(key.rfind('.') + 1); }
@@ -44,7 +44,8 @@ Plot curves(const std::vector<ReportRun>& runs, MetricNumber RunRow::*metric, co
   return plot;
 }
 
-/// The last loss of each run over one swept key (or the variant); runs that differ in that alone are joined.
+/// The last loss of each run over one swept key (or the variant), less those of other values; runs that
+/// differ in that alone are joined.
 Plot against(const std::vector<ReportRun>& runs, size_t axis, bool variants, const Verdict& verdict) {
   const std::string key = variants ? "variant" : runs[0].run.swept[axis].first;
   Plot plot{
@@ -72,7 +73,7 @@ Plot against(const std::vector<ReportRun>& runs, size_t axis, bool variants, con
   std::map<std::string, PlotSeries> joined;
   for (const ReportRun& r : runs) {
     const MetricNumber last = last_known(r.rows, verdict.metric);
-    if (!last.known()) continue;
+    if (!last.known() || !r.status.other_values.empty()) continue;
     std::vector<std::string> others;
     if (!variants && !r.run.variant.empty()) others.push_back(r.run.variant);
     for (size_t k = 0; k < r.run.swept.size(); ++k)
@@ -124,11 +125,16 @@ std::string table(const std::vector<ReportRun>& runs, const Verdict& verdict) {
     out += cat("<tr data-run=\"", html_escaped(r.run.name), "\"", verdict.best == i ? " class=\"best\"" : "",
                "><td title=\"", html_escaped(r.run.name), "\">", r.run.index, "</td>");
     if (variants) out += cat("<td>", html_escaped(r.run.variant), "</td>");
-    for (const auto& [key, value] : r.run.swept) out += cat("<td>", html_escaped(name_of_value(value)), "</td>");
+    for (const auto& [key, value] : r.run.swept)
+      out += cat("<td>", html_escaped(name_of_value(value)), "</td>");
     const std::string state = to_string(r.status.state);
     out += cat("<td class=\"", state, "\">", state,
                r.status.reason.empty() ? "" : cat(": ", html_escaped(r.status.reason)),
                r.status.seconds_left ? cat(", ", format_duration(*r.status.seconds_left), " left") : "",
+               r.status.other_values.empty()
+                   ? ""
+                   : cat(" <span class=\"other\">with other values: ", html_escaped(r.status.other_values),
+                         "</span>"),
                "</td>");
     out += cat("<td class=\"number\">", r.status.step, "/", r.status.max_steps, "</td>");
     const std::pair<const char*, MetricNumber RunRow::*> metrics[] = {

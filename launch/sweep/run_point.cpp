@@ -170,6 +170,7 @@ ChildExit run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& laun
   RunRecord record;
   record.running = true;
   record.overrides = {run.overrides.begin(), run.overrides.end() - 1};
+  record.values = values_that_count(run.config);
   record.command = shell_text(launch, command);
   record.host = host_name();
   record.process = getpid();

@@ -45,6 +45,7 @@ std::optional<RunRecord> read_record(const fs::path& folder) {
     RunRecord record;
     record.running = json.at("state") == "running";
     json.at("overrides").get_to(record.overrides);
+    record.values = json.value("values", std::map<std::string, std::string>{});
     record.command = json.value("command", "");
     record.host = json.value("host", "");
     record.process = json.value("process", int64_t{0});
@@ -65,6 +66,7 @@ std::optional<RunRecord> read_record(const fs::path& folder) {
 void write_record(const fs::path& folder, const RunRecord& record) {
   nlohmann::ordered_json json{{"state", record.running ? "running" : "ended"},
                               {"overrides", record.overrides},
+                              {"values", record.values},
                               {"command", record.command},
                               {"host", record.host},
                               {"process", record.process},

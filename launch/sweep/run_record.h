@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,9 +12,10 @@
 namespace pscale {
 
 struct RunRecord {
-  bool running = false;                ///< since `started`; else it ended at `ended`
-  std::vector<std::string> overrides;  ///< what pscale_train was given, without run.dir
-  std::string command;                 ///< as a line for a shell
+  bool running = false;                       ///< since `started`; else it ended at `ended`
+  std::vector<std::string> overrides;         ///< what pscale_train was given, without run.dir
+  std::map<std::string, std::string> values;  ///< of the keys that decide results: values_that_count()
+  std::string command;                        ///< as a line for a shell
   std::string host;
   int64_t process = 0;
   std::string job;                ///< Slurm's id of the job, or of the array's task; empty outside Slurm

@@ -6,12 +6,16 @@
 #include <sstream>
 
 #include "core/base/text.h"
+#include "launch/checkpoint/resume.h"
 #include "launch/metrics/format.h"
 #include "launch/program.h"
 #include "launch/sweep/failure.h"
 
 namespace pscale {
 namespace {
+
+// A run may go on with more of them, but it is not the same run then.
+constexpr const char* kMaxSteps = "train.max_steps";
 
 /// Whether the process that a record names is alive.
 bool alive(const SweepRun& run, const RunRecord& record, SlurmJobs& slurm) {
@@ -50,14 +54,14 @@ std::optional<double> time_left(const std::vector<RunRow>& rows, int64_t max_ste
   return seconds >= 0 ? std::optional(seconds) : std::nullopt;
 }
 
+/// Of a record that has no more.
 std::map<std::string, std::string> compared(const std::vector<std::string>& overrides) {
   std::map<std::string, std::string> values;
   for (const std::string& text : overrides) {
-    const size_t equals = text.find('=');
+    const size_t equals = text.find('='), dot = text.find('.');
     const std::string key = text.substr(0, equals);
-    const bool free = key.starts_with("parallel.") || key.starts_with("log.") ||
-                      key.starts_with("checkpoint.") || (key.starts_with("run.") && key != "run.seed");
-    if (!free) values[key] = equals == std::string::npos ? "" : text.substr(equals + 1);
+    const bool free = dot < equals && may_change(key.substr(0, dot), key.substr(dot + 1));
+    if (!free || key == kMaxSteps) values[key] = equals == std::string::npos ? "" : text.substr(equals + 1);
   }
   return values;
 }
@@ -84,6 +88,7 @@ RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJ
     return status;
   }
   const RunRecord& record = *status.record;
+  status.other_values = changed_since(run, record);
   if (!record.running) {
     status.reason = record.reason;
     if (record.exit_code == kExitDone) {
@@ -120,17 +125,29 @@ RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJ
   return status;
 }
 
+std::map<std::string, std::string> values_that_count(const Config& config) {
+  auto values = lasting_values(to_toml(config), "configuration");
+  values[kMaxSteps] = cat(config.train.max_steps);
+  return values;
+}
+
 std::string changed_since(const SweepRun& run, const RunRecord& record) {
-  const auto then = compared(record.overrides), now = compared(run.overrides);
   std::vector<std::string> changes;
-  for (const auto& [key, value] : now) {
-    const auto before = then.find(key);
-    if (before == then.end() || before->second != value)
-      changes.push_back(
-          cat(key, " (now ", value, ", then ", before == then.end() ? "not set" : before->second, ")"));
+  const auto differ = [&](const std::string& key, const std::string& now, const std::string& then) {
+    if (now != then) changes.push_back(cat(key, " (now ", now, ", then ", then, ")"));
+  };
+  if (!record.values.empty()) {
+    // A key that only one of them knows came or went with a version of the program.
+    for (const auto& [key, value] : values_that_count(run.config))
+      if (const auto then = record.values.find(key); then != record.values.end())
+        differ(key, value, then->second);
+    return join(changes, ", ");
   }
+  if (record.overrides.empty()) return "";
+  const auto then = compared(record.overrides), now = compared(run.overrides);
+  for (const auto& [key, value] : now) differ(key, value, then.contains(key) ? then.at(key) : "not set");
   for (const auto& [key, value] : then)
-    if (!now.contains(key)) changes.push_back(cat(key, " (then ", value, ", now not set)"));
+    if (!now.contains(key)) differ(key, "not set", value);
   return join(changes, ", ");
 }
 
@@ -147,6 +164,7 @@ std::string status_text(const std::vector<SweepRun>& runs, const std::vector<Run
     if (s.step > 0) out << "  step " << s.step << "/" << s.max_steps;
     if (s.seconds_left) out << "  eta " << format_duration(*s.seconds_left);
     if (!s.reason.empty()) out << "  " << s.reason;
+    if (!s.other_values.empty()) out << "  other values: " << s.other_values;
     out << "\n";
     for (const std::string& line : s.errors) out << "        " << line << "\n";
   }

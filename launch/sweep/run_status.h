@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,14 +23,18 @@ struct RunStatus {
   std::vector<std::string> errors;     ///< of a failed run: the lines that say why
   int64_t step = 0, max_steps = 0;     ///< the last logged step
   std::optional<double> seconds_left;  ///< of a running one
+  std::string other_values;            ///< changed_since(): its numbers are not those of this sweep
   std::optional<RunRecord> record;
 };
 
 /// `rows` are the run's metrics.
 RunStatus status_of(const SweepRun& run, const std::vector<RunRow>& rows, SlurmJobs& slurm);
 
-/// Where a run that is done was given values that the sweep now sets otherwise: a sentence that says which.
-/// Keys that change neither results nor their number (run, parallel, log, checkpoint) may differ.
+/// The values of a run that decide its results and their number, wherever they come from, the base included:
+/// all but those that may change when a run goes on, and train.max_steps. "section.key" -> text.
+std::map<std::string, std::string> values_that_count(const Config& config);
+
+/// Where a run was begun with values that the sweep now sets otherwise: a sentence that says which.
 std::string changed_since(const SweepRun& run, const RunRecord& record);
 
 /// A line for each run, and how many there are of each kind.

@@ -74,7 +74,27 @@ def test_a_done_run_of_other_values_is_refused(mine):
     refused = sweep("run", mine, "--index", 0, "train.max_steps=9", code=2)
     (problem,) = errors(refused)
     assert "train.max_steps (now 9, then 6)" in problem and "sweep.dir" in problem
-    sweep("run", mine, "--index", 0, "run.threads=1", "log.interval=2", code=0)  # these change nothing
+    # What may change when a run goes on may change here, too.
+    sweep("run", mine, "--index", 0, "run.threads=1", "log.interval=2", "train.micro_batch=2", "data.validation_interval=1", code=0)
+
+
+def test_an_edited_base_is_other_values(tiny, tmp_path):
+    base = tmp_path / "base.toml"
+    base.write_text(tiny.read_text())
+    mine = write(tmp_path, base)
+    sweep("run", mine, "--index", 0)
+    sweep("run", mine, "--index", 2)
+    assert "other values" not in sweep("status", mine).stdout
+    base.write_text(tiny.read_text().replace("warmup_steps = 3", "warmup_steps = 2"))
+    assert "optimizer.warmup_steps (now 2, then 3)" in errors(sweep("run", mine, "--index", 0, code=2))[0]
+    shown = sweep("status", mine).stdout
+    assert re.search(r"done +step 6/6  other values: optimizer.warmup_steps \(now 2, then 3\)\n", shown)
+    # Their numbers are none of this sweep's: there is no best run among them.
+    (folder(mine, 2) / "sweep.json").unlink()
+    sweep("report", mine)
+    page = (tmp_path / "runs/mine/report.html").read_text()
+    assert "with other values: optimizer.warmup_steps (now 2, then 3)" in page
+    assert re.search(rf'id="best">.*data-run="{re.escape(NAMES[2])}"', page)
 
 
 def test_a_running_run_is_refused_and_shown_with_its_step(mine):
