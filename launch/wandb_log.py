@@ -5,9 +5,10 @@
 
 Each run folder becomes one W&B run, whose id is kept in the folder (wandb.json): started again, here or by a requeued job, it
 goes on in the same W&B run. A metrics.jsonl that is cut back when training resumes from an earlier checkpoint is read again;
-steps that were logged already are not logged twice, because a resumed run computes the same again. A run that is started afresh
-gets a new W&B run. Ends when every run has reached train.max_steps, with --once when all rows there are have been logged; WANDB_MODE
-and the other variables of wandb apply.
+steps that were logged already are not logged twice, because a resumed run computes the same again; what the last of them gains,
+such as a validation that a stop left out, is. A run that is started afresh gets a new W&B run, but not one that a requeued job
+begins again because it had saved nothing. Ends when every run has reached train.max_steps, with --once when all rows there are
+have been logged; WANDB_MODE and the other variables of wandb apply.
 """
 
 import argparse
@@ -54,6 +55,26 @@ def config_of(folder):
     return config
 
 
+def known(row):
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def set_aside(folder):
+    """Numbers of the folders previous_N with an earlier run's metrics, in their order."""
+    found = [re.fullmatch(r"previous_(\d+)", path.parent.name) for path in folder.glob("previous_*/metrics.jsonl")]
+    return sorted(int(name[1]) for name in found if name)
+
+
+def is_begun_again(folder, number):
+    """Whether the run set aside is the present one: of the same configuration, stopped before it had saved a step."""
+    earlier = folder / f"previous_{number}"
+    try:
+        same = (earlier / "config.toml").read_text() == (folder / "config.toml").read_text()
+    except FileNotFoundError:
+        return False
+    return same and not any(earlier.glob("checkpoints/step_*"))
+
+
 class Followed:
     """One run folder and the W&B run it is logged to."""
 
@@ -65,12 +86,12 @@ class Followed:
         except (FileNotFoundError, json.JSONDecodeError):
             self.state = {}
 
-    def begin(self, first):
-        """Opens the W&B run. `first`: the time of the run's first row, by which a fresh start is told from a resumed one."""
+    def begin(self):
+        """Opens the W&B run."""
         import wandb
 
-        if self.state.get("began") != first:
-            self.state = {"id": uuid.uuid4().hex[:12], "project": self.project, "began": first, "step": 0}
+        if "id" not in self.state:
+            self.state = {"id": uuid.uuid4().hex[:12], "project": self.project, "previous": max(set_aside(self.folder), default=0), "step": 0}
             self.save()
         self.run = wandb.init(project=self.state["project"], id=self.state["id"], resume="allow", name=self.folder.name,
                               group=self.folder.parent.name, config=config_of(self.folder), dir=str(self.folder), reinit="create_new")
@@ -87,17 +108,33 @@ class Followed:
         rows = rows_of(self.folder)
         if not rows:
             return False
-        if self.run is not None and self.state["began"] != rows[0]["time"]:
-            self.finish()
+        self.check_same_run()
         if self.run is None:
-            self.begin(rows[0]["time"])
+            self.begin()
+        logged = [row for row in rows if row["step"] == self.state["step"]]
         new = [row for row in rows if row["step"] > self.state["step"]]
+        if logged and (gained := {key: value for key, value in known(logged[0]).items() if key not in self.state.get("keys", logged[0])}):
+            self.run.log({"step": self.state["step"], **gained})
+            self.state["keys"] += list(gained)
+            self.save()
         for row in new:
-            self.run.log({key: value for key, value in row.items() if value is not None})
+            self.run.log(known(row))
         if new:
-            self.state["step"] = new[-1]["step"]
+            self.state |= {"step": new[-1]["step"], "keys": list(known(new[-1]))}
             self.save()
         return rows[-1]["step"] >= config_of(self.folder).get("train.max_steps", float("inf"))
+
+    def check_same_run(self):
+        """Forgets the W&B run where another run was started in the folder since."""
+        since = [number for number in set_aside(self.folder) if number > self.state.get("previous", float("inf"))]
+        if not since:
+            return
+        if all(is_begun_again(self.folder, number) for number in since):
+            self.state["previous"] = since[-1]
+            self.save()
+        else:
+            self.finish()
+            self.state = {}
 
     def finish(self):
         if self.run is not None:

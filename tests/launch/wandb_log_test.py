@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -102,6 +103,40 @@ def test_a_run_that_starts_afresh_is_another_run(tiny, run):
     ids, found, _ = logged(run)
     assert len(set(ids)) == 2
     assert [row["step"] for row in found] == [*range(1, 9), 1, 2]
+
+
+def test_a_run_that_had_saved_nothing_is_begun_again_in_the_same_run(tiny, tmp_path):
+    run = tmp_path / "run"
+    words = ("train.max_steps=8", "checkpoint.save_interval=0")
+    train(tiny, run, *words)
+    shutil.rmtree(run / "checkpoints")  # as if the node failed before
+    text = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(text[:3]))
+    log("--once", run)
+    train(tiny, run, *words)
+    assert (run / "previous_1/metrics.jsonl").exists()
+    log("--once", run)
+    ids, found, _ = logged(run)
+    assert len(ids) == 2 and len(set(ids)) == 1
+    assert [row["step"] for row in found] == list(range(1, 9))
+    # One that had saved steps, or has another configuration now, is another run.
+    shutil.rmtree(run / "checkpoints")
+    train(tiny, run, "train.max_steps=9", "checkpoint.save_interval=0")
+    log("--once", run)
+    assert len(set(logged(run)[0])) == 2
+
+
+def test_a_validation_that_was_made_up_is_logged(run):
+    text = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(text[:4]))
+    log("--once", run)
+    row = json.loads(text[3]) | {"validation_loss": 2.5}
+    (run / "metrics.jsonl").write_text("".join([*text[:3], json.dumps(row) + "\n", *text[4:6]]))
+    log("--once", run)
+    log("--once", run)
+    found = without_own(logged(run)[1])
+    assert [row["step"] for row in found] == [1, 2, 3, 4, 4, 5, 6]
+    assert found[4] == {"step": 4, "validation_loss": 2.5}
 
 
 def test_it_follows_runs_to_their_end(tiny, run, tmp_path):
