@@ -31,8 +31,9 @@ class Page(HTMLParser):
         self.elements.append({"tag": tag, "text": "", "inside": [e.get("id") for e in self.open], **dict(attributes)})
 
     def handle_endtag(self, tag):
-        while self.open and self.open.pop()["tag"] != tag:
-            pass
+        if any(element["tag"] == tag for element in self.open):  # a browser also closes those that were not kept open
+            while self.open.pop()["tag"] != tag:
+                pass
 
     def handle_data(self, data):
         if self.open:
@@ -140,7 +141,95 @@ def test_runs_that_are_not_finished(tiny, tmp_path):
     assert [e["text"] for e in page.all("p", id="best")][0].startswith("Best run so far")
 
 
-def test_a_browser_shows_it_without_complaint(finished, tmp_path):
+def all_numbers_are_the_metrics(page, sweep_folder):
+    """Every number on a page that comes from a run, against that run's metrics."""
+    every = {run: raw_rows(sweep_folder / run) for run in {row["data-run"] for row in page.all("tr") if "data-run" in row}
+             if (sweep_folder / run / "metrics.jsonl").exists()}
+    known = {(run, metric): [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
+             for run, rows in every.items() for metric in METRICS}
+    checked = 0
+    for plot, metric in [("loss", "loss"), ("loss-late", "loss"), ("validation-loss", "validation_loss")]:
+        for line in page.all("polyline", inside=plot):
+            points = list(zip(line["data-x"].split(), line["data-y"].split(), strict=True))
+            assert points == known[line["data-run"], metric][-len(points):]
+            checked += len(points)
+    judged = "validation_loss" if "last validation loss" in page.all("p", id="best")[0]["text"] else "loss"
+    for mark in page.all("circle"):
+        assert mark["data-y"] == known[mark["data-run"], judged][-1][1]
+    names = [row["data-run"] for row in page.all("tr") if "data-run" in row]
+    for metric in METRICS:
+        cells = [cell["text"] for cell in page.all("td", inside="runs") if cell.get("data-metric") == metric]
+        assert cells == [known[name, metric][-1][1] if known.get((name, metric)) else "" for name in names]
+        checked += len(cells)
+    (name, value) = [e for e in page.all("b") if "best" in e["inside"]]
+    assert value["text"] == known[name["data-run"], judged][-1][1]
+    return checked
+
+
+VARIANTS = """
+[sweep]
+base = "{base}"
+[fixed]
+train.max_steps = 6
+data.validation_interval = 3
+data.validation_samples = 4
+data.validation_fraction = 0.2
+[grid]
+optimizer.learning_rate = [1e-3, 3e-3]
+[[variant]]
+name = "plain"
+parscale.enable_cross_attn = false
+parscale.parscale_cross_attn_layers = "none"
+[[variant]]
+name = "xattn"
+parscale.enable_cross_attn = true
+"""
+
+
+@pytest.fixture(scope="module")
+def ragged(tiny, tmp_path_factory):
+    """A sweep with variants: a run done, one done with a step that has no loss, one that failed half-way, one of other values."""
+    mine = write(tmp_path_factory.mktemp("ragged"), tiny, VARIANTS)
+    folders = [mine.parent / "runs/mine" / f"{variant},learning_rate={rate}" for variant in ("plain", "xattn") for rate in ("1e-3", "3e-3")]
+    for index in range(3):
+        sweep("run", mine, "--index", index)
+    sweep("run", mine, "--index", 3, "train.max_steps=4")
+    rows = (folders[1] / "metrics.jsonl").read_text().splitlines(keepends=True)
+    skipped = json.loads(rows[1]) | {"loss": None, "grad_norm": None}
+    (folders[1] / "metrics.jsonl").write_text("".join([rows[0], json.dumps(skipped) + "\n", *rows[2:]]))
+    rows = (folders[2] / "metrics.jsonl").read_text().splitlines(keepends=True)
+    unwell = re.sub(r'"loss":[^,}]+', '"loss":null', rows[3])
+    (folders[2] / "metrics.jsonl").write_text("".join([*rows[:3], unwell]))
+    record = json.loads((folders[2] / "sweep.json").read_text()) | {"exit_code": 2, "reason": "NaN", "errors": ["error: not finite"]}
+    (folders[2] / "sweep.json").write_text(json.dumps(record))
+    sweep("report", mine)
+    return mine.parent / "runs/mine"
+
+
+def test_variants_failed_runs_and_steps_without_a_loss(ragged):
+    page = Page((ragged / "report.html").read_text())
+    assert all_numbers_are_the_metrics(page, ragged) > 50
+    lines = {line["data-run"]: line["data-x"].split() for line in page.all("polyline", inside="loss")}
+    assert lines["plain,learning_rate=3e-3"] == ["1", "3", "4", "5", "6"]
+    assert lines["xattn,learning_rate=1e-3"] == ["1", "2", "3"]
+    assert lines["xattn,learning_rate=3e-3"] == ["1", "2", "3", "4"]
+    assert {mark["data-x"] for mark in page.all("circle", inside="against-variant")} == {"plain", "xattn"}
+    # A run of other values is compared with none.
+    assert "xattn,learning_rate=3e-3" not in {mark["data-run"] for mark in page.all("circle")}
+    text = (ragged / "report.html").read_text()
+    assert "train.max_steps (now 6, then 4)" in text and "failed: NaN" in text
+    best = [e for e in page.all("b") if "best" in e["inside"]][0]["data-run"]
+    assert best.startswith("plain")
+    with (ragged / "report.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["variant"] for row in table] == ["plain", "plain", "xattn", "xattn"]
+    assert [row["state"] for row in table] == ["done", "done", "failed", "done"]
+    assert [bool(row["other_values"]) for row in table] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("sweep_folder", ["finished", "ragged"])
+def test_a_browser_shows_it_without_complaint(sweep_folder, request, tmp_path):
+    finished = request.getfixturevalue(sweep_folder)
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if not browser:
         pytest.skip("no chromium (launch/install_dependencies.sh --tests)")
@@ -150,9 +239,10 @@ def test_a_browser_shows_it_without_complaint(finished, tmp_path):
     shown = subprocess.run([*start, "--dump-dom", address], capture_output=True, text=True, check=True, timeout=120)
     assert "CONSOLE" not in shown.stderr, shown.stderr
     page = Page(shown.stdout)  # as the browser understood it
-    assert {svg["id"] for svg in page.all("svg") if "id" in svg} == {"loss", "loss-late", "validation-loss", "against-parscale.parscale_n",
-                                                                    "against-optimizer.learning_rate"}
-    assert len(page.all("polyline")) >= 6 and len(page.all("circle")) == 4
+    against = {"against-optimizer.learning_rate", "against-parscale.parscale_n" if sweep_folder == "finished" else "against-variant"}
+    assert {svg["id"] for svg in page.all("svg") if "id" in svg} == {"loss", "loss-late", "validation-loss"} | against
+    assert len(page.all("polyline")) >= 6 and len(page.all("circle")) >= 4
+    assert all_numbers_are_the_metrics(page, finished) == all_numbers_are_the_metrics(Page((finished / "report.html").read_text()), finished) > 30
     picture = tmp_path / "page.png"
     subprocess.run([*start, f"--screenshot={picture}", "--window-size=1280,1600", address], capture_output=True, check=True, timeout=120)
     assert picture.stat().st_size > 20_000

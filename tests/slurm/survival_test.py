@@ -15,13 +15,15 @@ import private_slurm
 import pytest
 from private_slurm import BIN, SOURCE
 
-COMPUTED = ("step", "tokens", "loss", "grad_norm", "learning_rate", "validation_loss")
+COMPUTED = ("step", "tokens", "loss", "grad_norm", "learning_rate", "validation_loss", "replica_share_entropy", "replica_cosine")
 PARTITIONS = """
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
 PartitionName=loser Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL GraceTime=60
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 """
 STEPS = 2500
+REPLICAS = ("parallel.tensor=1", "parallel.replica=2", "parscale.parscale_n=2", "parscale.parscale_n_tokens=4", "parscale.enable_cross_attn=true",
+            "data.validation_interval=250", "data.validation_samples=8", "data.validation_fraction=0.2")
 QUICK = {"OMPI_MCA_odls_base_sigkill_timeout": "2"}  # instead of the scripts' 15 s
 SLOW_STEPS = 3000  # of eight times the work
 
@@ -46,10 +48,11 @@ def whole(text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
 
     @functools.cache
-    def rows(steps):
-        subprocess.run([SOURCE / "launch/env.sh", "mpirun", "-np", "2", BIN / "pscale_train", *words(text, folder / str(steps), steps)],
+    def rows(steps, *more):
+        run = folder / f"{steps}_{len(more)}"
+        subprocess.run([SOURCE / "launch/env.sh", "mpirun", "-np", "2", BIN / "pscale_train", *words(text, run, steps), *more],
                        check=True, capture_output=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        return computed(folder / str(steps))
+        return computed(run)
 
     return rows
 
@@ -63,8 +66,8 @@ def words(text, run, steps):
             "checkpoint.save_minutes=0", "parallel.tensor=2"]
 
 
-def submit(slurm, text, tmp_path, steps, launcher, *flags, **variables):
-    return slurm.sbatch("--output=out", "--ntasks-per-node=2", *flags, SOURCE / "launch/train.sh", *words(text, tmp_path / "run", steps),
+def submit(slurm, text, tmp_path, steps, launcher, *flags, more=(), **variables):
+    return slurm.sbatch("--output=out", "--ntasks-per-node=2", *flags, SOURCE / "launch/train.sh", *words(text, tmp_path / "run", steps), *more,
                         cwd=tmp_path, PSCALE_BIN=str(BIN), LAUNCHER=launcher, **variables)
 
 
@@ -112,6 +115,19 @@ def test_a_signal_saves_and_requeues(slurm, text, whole, tmp_path, launcher, tar
     assert computed(tmp_path / "run") == whole(STEPS)
 
 
+def test_replicas_and_validation_go_on_to_the_same_numbers(slurm, text, whole, tmp_path):
+    """Two ranks that hold a replica each, stopped while they train or validate."""
+    job = submit(slurm, text, tmp_path, STEPS, "srun", more=REPLICAS)
+    slurm.until(lambda: begun(tmp_path), 60, "no step")
+    slurm.command("scancel", "--signal=USR1", "--batch", job)
+    assert finish(slurm, job, tmp_path, 1) == 1
+    assert re.search(r"goes on from .* after step \d+", (tmp_path / "run/log.txt").read_text())
+    rows = computed(tmp_path / "run")
+    assert rows == whole(STEPS, *REPLICAS)
+    assert all(0 < row["replica_share_entropy"] and row["replica_cosine"] is not None for row in rows)
+    assert sum(row["validation_loss"] is not None for row in rows) == STEPS // 250
+
+
 def preempted(slurm, text, whole, tmp_path, partition, launcher, steps, **variables):
     job = submit(slurm, text, tmp_path, steps, launcher, f"--partition={partition}", **variables)
     slurm.until(lambda: begun(tmp_path), 60, "no step")
@@ -144,8 +160,9 @@ def test_a_time_limit_is_met_in_several_lives(slurm, text, whole, tmp_path):
     assert computed(tmp_path / "run") == whole(SLOW_STEPS)
 
 
-def test_a_user_who_cancels_is_obeyed(slurm, text, tmp_path):
-    job = submit(slurm, text, tmp_path, 1000000, "srun")
+@pytest.mark.parametrize("launcher", ["srun", "mpirun"])
+def test_a_user_who_cancels_is_obeyed(slurm, text, tmp_path, launcher):
+    job = submit(slurm, text, tmp_path, 1000000, launcher, **QUICK)
     slurm.until(lambda: begun(tmp_path), 60, "no step")
     slurm.command("scancel", job)
     assert slurm.wait(job)[None]["JobState"] == "CANCELLED"

@@ -3,6 +3,7 @@
 import json
 import re
 
+import private_slurm
 import pytest
 from private_slurm import BIN, SOURCE
 
@@ -86,6 +87,19 @@ def test_one_run_with_train_sh(slurm, tmp_path, text):
                           f"data.train={text}", "model.vocab_size=257", "train.max_steps=3", cwd=tmp_path, PSCALE_BIN=str(BIN))
     assert slurm.wait(number)[None]["JobState"] == "COMPLETED", (tmp_path / "out").read_text()
     assert "layout 1x1x2" in (tmp_path / "run/log.txt").read_text()
+
+
+def test_flags_of_sbatch_decide_the_tasks(tmp_path):
+    """Of jobs that wait, on two nodes of which one is down."""
+    if why := private_slurm.missing():
+        pytest.skip(f"no Slurm for tests: {why}")
+    other = "NodeName=other NodeHostname=localhost NodeAddr=127.0.0.1 Port=1 CPUs=16 State=DOWN"
+    with private_slurm.PrivateSlurm(cpus=16, more=other) as slurm:
+        for flags, tasks in [([], 8), (["--nodes=2", "--ntasks-per-node=8"], 16), (["--nodes=1", "--ntasks-per-node=4"], 4), (["--nodes=2"], 16),
+                             (["--ntasks=2"], 2), (["--ntasks=16"], 16)]:
+            for script in ("train.sh", "sweep.sh"):
+                number = slurm.sbatch("--hold", *flags, SOURCE / "launch" / script, cwd=tmp_path)
+                assert slurm.jobs(number)[None]["NumTasks"] == str(tasks), (script, flags)
 
 
 def test_a_wrong_configuration_is_a_failed_run_with_its_reason(slurm, tmp_path, text):
