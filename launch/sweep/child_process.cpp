@@ -131,9 +131,11 @@ ChildExit exit_of(int status) {
 /// The answers to a question that may take long, asked now and then in a thread of its own.
 class Inquiry {
  public:
-  explicit Inquiry(const std::function<bool()>& question) : question_(question) {}
+  explicit Inquiry(const std::function<bool(std::stop_token)>& question) : question_(question) {}
+  ~Inquiry() { give_up_.request_stop(); }
   void begin() {
-    if (question_ && !answer_.valid()) answer_ = std::async(std::launch::async, question_);
+    if (question_ && !answer_.valid())
+      answer_ = std::async(std::launch::async, question_, give_up_.get_token());
   }
   /// Whether it has been answered with yes since the last time.
   bool said_yes() {
@@ -142,8 +144,9 @@ class Inquiry {
   }
 
  private:
-  const std::function<bool()>& question_;
-  std::future<bool> answer_;
+  const std::function<bool(std::stop_token)>& question_;
+  std::stop_source give_up_;
+  std::future<bool> answer_;  // waits for the thread when it is destroyed
 };
 
 }  // namespace
@@ -233,7 +236,8 @@ ChildExit run_child(const std::vector<std::string>& command, const ChildOptions&
   return ended;
 }
 
-std::optional<std::string> output_of(const std::vector<std::string>& command) {
+std::optional<std::string> output_of(const std::vector<std::string>& command,
+                                     const std::stop_token& give_up) {
   Pipe output;
   const pid_t parent = getpid(), child = fork();
   if (child < 0) return std::nullopt;
@@ -244,10 +248,12 @@ std::optional<std::string> output_of(const std::vector<std::string>& command) {
   for (;;) {
     pollfd wait{output.read.get(), POLLIN, 0};
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    if (left <= 0 || poll(&wait, 1, static_cast<int>(left)) == 0) {
+    if (left <= 0 || give_up.stop_requested()) {
       kill(child, SIGKILL);
       break;
     }
+    // In slices: whoever gives up sends no signal.
+    if (poll(&wait, 1, static_cast<int>(std::min<int64_t>(left, 200))) == 0) continue;
     std::array<char, 4096> buffer{};
     const ssize_t got = read(output.read.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;

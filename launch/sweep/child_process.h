@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +30,8 @@ struct ChildOptions {
       on_error_line;                ///< each line of its standard error, without the break
   std::function<void()> on_minute;  ///< about twice a minute while it runs
   /// Asked about twice a minute in a thread of its own, for it may take long; true: send it SIGUSR1.
-  std::function<bool()> should_stop;
+  /// It is told to give up once the child has ended.
+  std::function<bool(std::stop_token)> should_stop;
 };
 
 /// Runs a command to its end. Its standard error is passed on line by line. SIGTERM and SIGUSR1 are passed on
@@ -40,7 +42,8 @@ struct ChildOptions {
 ChildExit run_child(const std::vector<std::string>& command, const ChildOptions& options);
 
 /// Standard output and error of a command that ends within seconds; nothing where it cannot be started,
-/// fails, or takes longer.
-std::optional<std::string> output_of(const std::vector<std::string>& command);
+/// fails, takes longer, or is given up.
+std::optional<std::string> output_of(const std::vector<std::string>& command,
+                                     const std::stop_token& give_up = {});
 
 }  // namespace pscale

@@ -213,7 +213,7 @@ ChildExit run_launched(const Launch& launch, const std::vector<std::string>& com
   // Slurm tells the processes of job steps of a preemption, not those of the script, such as mpirun's.
   if (const std::string job = this_slurm_job();
       !job.empty() && (launch.words.empty() || launch.words[0] != "srun"))
-    options.should_stop = [job] { return is_being_preempted(job); };
+    options.should_stop = [job](const std::stop_token& give_up) { return is_being_preempted(job, give_up); };
   ChildExit ended;
   for (int trial = 0; trial < kLaunches; ++trial) {
     if (trial > 0) {

@@ -22,9 +22,9 @@ std::string field(const std::string& line, const std::string& name) {
   return at == std::string::npos ? "" : first_word(line.substr(at + name.size() + 2));
 }
 
-std::optional<std::string> shown(const std::string& job) {
+std::optional<std::string> shown(const std::string& job, const std::stop_token& give_up = {}) {
   if (job.empty() || job.find_first_not_of("0123456789_") != std::string::npos) return std::nullopt;
-  return output_of({"scontrol", "--oneliner", "show", "job", job});
+  return output_of({"scontrol", "--oneliner", "show", "job", job}, give_up);
 }
 
 std::string variable(const char* name) {
@@ -39,9 +39,9 @@ std::string this_slurm_job() {
   return array.empty() || task.empty() ? variable("SLURM_JOB_ID") : cat(array, "_", task);
 }
 
-bool is_being_preempted(const std::string& job) {
+bool is_being_preempted(const std::string& job, const std::stop_token& give_up) {
   // 2026-01-01T00:00:00, or None.
-  const std::string since = field(shown(job).value_or(""), "PreemptTime");
+  const std::string since = field(shown(job, give_up).value_or(""), "PreemptTime");
   return !since.empty() && since.find_first_not_of("0123456789-:T") == std::string::npos;
 }
 

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 namespace pscale {
@@ -32,8 +33,9 @@ class SlurmJobs {
 /// last task is that of the whole array); empty outside a job.
 std::string this_slurm_job();
 
-/// Whether Slurm has chosen the job for preemption: it ends after the partition's GraceTime.
-bool is_being_preempted(const std::string& job);
+/// Whether Slurm has chosen the job for preemption: it ends after the partition's GraceTime. False where that
+/// is given up before Slurm answers.
+bool is_being_preempted(const std::string& job, const std::stop_token& give_up = {});
 
 /// Slurm's durations, "1-02:03:04" or "03:04", in seconds; nothing for UNLIMITED and the like.
 std::optional<double> slurm_seconds(const std::string& text);

@@ -2,11 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <thread>
 
 #include "core/base/errors.h"
 #include "launch/program.h"
@@ -172,6 +174,16 @@ TEST(Launcher, AStepThatSlurmNeverStartsHasFailed) {
   EXPECT_EQ(run_launched(stand_in(folder, 100), {"true"}, {}).code, kExitFailed);
   std::ifstream calls(folder + "/calls");
   EXPECT_EQ(std::count(std::istreambuf_iterator<char>(calls), {}, '\n'), 3);
+}
+
+TEST(ChildProcess, AQuestionThatTakesLongIsGivenUp) {
+  EXPECT_EQ(output_of({"echo", "yes"}), "yes\n");
+  std::stop_source source;
+  const auto begun = std::chrono::steady_clock::now();
+  std::thread asking([&] { EXPECT_EQ(output_of({"sleep", "20"}, source.get_token()), std::nullopt); });
+  source.request_stop();
+  asking.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(10));
 }
 
 TEST(RunRecord, WithoutLocksItsProcessAndItsAgeTell) {
