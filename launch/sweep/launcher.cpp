@@ -133,13 +133,16 @@ Launch find_launch(const LaunchRequest& request, const Surroundings& around) {
   Launch launch;
   launch.ranks = request.ranks > 0 ? request.ranks : in_slurm ? allocated_ranks(around) : 1;
   int each_node = 0;  // where it is fewer than the allocation's tasks
-  if (const int gpus = gpus_per_node(around); in_slurm && request.gpus && request.ranks == 0 && gpus > 0)
-    if (const int all = gpus * nodes_of(around); all < launch.ranks) {
+  if (in_slurm && request.gpus && request.ranks == 0) {
+    const int gpus = gpus_per_node(around), given = gpu_count(around.variable("SLURM_GPUS"));
+    const int all = given > 0 ? given : gpus * nodes_of(around);
+    if (all > 0 && all < launch.ranks) {
       launch.note =
           cat("the job has ", launch.ranks, " tasks and ", all, " GPUs: ", all, " ranks are started");
       launch.ranks = all;
       each_node = gpus;
     }
+  }
   const std::string launcher = chosen(request, around, in_slurm, launch.ranks);
   const int cpus = number(around.variable("SLURM_CPUS_PER_TASK"));
   if (in_slurm && !around.variable("OMP_NUM_THREADS"))

@@ -176,7 +176,7 @@ ChildExit run_to_end(const Sweep& sweep, const SweepRun& run, const Launch& laun
   record.process = getpid();
   record.job = job;
   record.started = wall_time();
-  record.idle_lives = before ? before->idle_lives : 0;
+  record.idle_lives = before && before->job == job ? before->idle_lives : 0;
   write_record(run.folder(), record);
   std::cout << "run " << run.index << " (" << run.name << "): " << record.command << std::endl;
 

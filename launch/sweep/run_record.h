@@ -24,7 +24,7 @@ struct RunRecord {
   int signal = 0;                   ///< that killed the launcher, or 0
   std::string reason;               ///< why it failed, one of those of failure.h; empty where it did not
   std::vector<std::string> errors;  ///< the last lines of standard error that say why
-  int idle_lives = 0;               ///< in a row that ended with kExitRunAgain and saved no step, up to now
+  int idle_lives = 0;               ///< of this job, in a row: ended with kExitRunAgain and saved no step
 };
 
 /// Nothing where there is none or it cannot be understood.

@@ -119,7 +119,7 @@ TEST(Launcher, ARankForEachGpuWhereTheScriptHasMoreTasks) {
     return find_launch(on_gpus, place(variables, {"srun"})).ranks;
   };
   EXPECT_EQ(ranks_with("SLURM_GPUS_PER_NODE", "a100:2"), 4);
-  EXPECT_EQ(ranks_with("SLURM_GPUS", "6"), 6);
+  EXPECT_EQ(ranks_with("SLURM_GPUS", "5"), 5);
   EXPECT_EQ(ranks_with("SLURM_JOB_GPUS", "0,1,3"), 6);
   EXPECT_EQ(ranks_with("SLURM_GPUS_PER_NODE", "8"), 16);
 }
