@@ -167,7 +167,8 @@ bool stop_is_pending() {
 ChildExit run_child(const std::vector<std::string>& command, const ChildOptions& options) {
   const BlockedSignals blocked{SIGTERM, SIGUSR1, SIGINT, SIGCHLD};
   if (stop_is_pending()) return {.code = kExitRunAgain, .asked_to_stop = true};
-  const Descriptor signals(signalfd(-1, &blocked.set(), SFD_CLOEXEC));
+  // Not blocking: another thread may take a SIGCHLD between poll and read.
+  const Descriptor signals(signalfd(-1, &blocked.set(), SFD_CLOEXEC | SFD_NONBLOCK));
   if (signals.get() < 0) throw UserError(cat("cannot wait for signals: ", std::strerror(errno)));
   Pipe errors;
   const pid_t parent = getpid(), child = fork();
