@@ -84,18 +84,19 @@ std::string text_of(const Stack& stack, bool always) {
 
 /// What the thread's handler notes, as text.
 std::string stack_of(pid_t thread, bool always) {
-  // Never freed: a thread may come to its handler after we have stopped waiting for it.
-  Stack* stack = new Stack;
+  auto stack = std::make_unique<Stack>();
   siginfo_t info{};
   info.si_signo = SIGRTMAX;
   info.si_code = SI_QUEUE;
   info.si_pid = getpid();
-  info.si_value.sival_ptr = stack;
+  info.si_value.sival_ptr = stack.get();
   if (syscall(SYS_rt_tgsigqueueinfo, getpid(), thread, SIGRTMAX, &info) != 0) return "";
   const auto start = std::chrono::steady_clock::now();
   while (stack->depth == 0 && std::chrono::steady_clock::now() - start < kPatience)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  return text_of(*stack, always);
+  if (stack->depth > 0) return text_of(*stack, always);
+  static_cast<void>(stack.release());  // the thread may come to its handler later
+  return "";
 }
 
 /// State after a moment: a thread that polls runs for an instant.
