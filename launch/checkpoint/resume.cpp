@@ -21,6 +21,11 @@ constexpr const char* kFree[] = {
     "train.max_skipped_steps", "train.spike_z_score", "train.spike_window", "train.bucket_mb",
     "data.train", "data.validation", "data.validation_interval", "data.validation_samples"};
 
+bool may_change(const std::string& section, const std::string& key) {
+  return std::any_of(std::begin(kFree), std::end(kFree),
+                     [&](const std::string& name) { return name == section || name == section + "." + key; });
+}
+
 /// What blended sources have in common wherever their files lie.
 std::string mixture_of(const WeightedPaths& sources) {
   if (sources.size() <= 1) return "one source";
@@ -48,11 +53,6 @@ void check_same_run(const Manifest& manifest, const fs::path& from, const Config
 }
 
 }  // namespace
-
-bool may_change(const std::string& section, const std::string& key) {
-  return std::any_of(std::begin(kFree), std::end(kFree),
-                     [&](const std::string& name) { return name == section || name == section + "." + key; });
-}
 
 std::map<std::string, std::string> lasting_values(const std::string& toml, const std::string& source) {
   std::map<std::string, std::string> values;

@@ -23,10 +23,8 @@ struct Resumed {
   std::vector<std::string> notes;  ///< what the log should say: checkpoints that were passed over, and why
 };
 
-/// Whether a key may change from one start of a run to the next: paths, layout, micro-batch, logging, intervals, max_steps.
-bool may_change(const std::string& section, const std::string& key);
-
-/// What a configuration, written as TOML, says of all other keys: "section.key" -> value as text. `source` names it in errors.
+/// What a configuration, written as TOML, says of the keys that may not change from one start of a run to the next: "section.key" ->
+/// value as text. Paths, layout, micro-batch, logging, intervals and max_steps may. `source` names it in errors.
 std::map<std::string, std::string> lasting_values(const std::string& toml, const std::string& source);
 
 /// Keys that change the mathematics and differ between a saved configuration and that of this run, as sentences.

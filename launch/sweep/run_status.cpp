@@ -54,18 +54,6 @@ std::optional<double> time_left(const std::vector<RunRow>& rows, int64_t max_ste
   return seconds >= 0 ? std::optional(seconds) : std::nullopt;
 }
 
-/// Of a record that has no more.
-std::map<std::string, std::string> compared(const std::vector<std::string>& overrides) {
-  std::map<std::string, std::string> values;
-  for (const std::string& text : overrides) {
-    const size_t equals = text.find('='), dot = text.find('.');
-    const std::string key = text.substr(0, equals);
-    const bool free = dot < equals && may_change(key.substr(0, dot), key.substr(dot + 1));
-    if (!free || key == kMaxSteps) values[key] = equals == std::string::npos ? "" : text.substr(equals + 1);
-  }
-  return values;
-}
-
 }  // namespace
 
 std::string to_string(RunState state) {
@@ -133,21 +121,10 @@ std::map<std::string, std::string> values_that_count(const Config& config) {
 
 std::string changed_since(const SweepRun& run, const RunRecord& record) {
   std::vector<std::string> changes;
-  const auto differ = [&](const std::string& key, const std::string& now, const std::string& then) {
-    if (now != then) changes.push_back(cat(key, " (now ", now, ", then ", then, ")"));
-  };
-  if (!record.values.empty()) {
-    // A key that only one of them knows came or went with a version of the program.
-    for (const auto& [key, value] : values_that_count(run.config))
-      if (const auto then = record.values.find(key); then != record.values.end())
-        differ(key, value, then->second);
-    return join(changes, ", ");
-  }
-  if (record.overrides.empty()) return "";
-  const auto then = compared(record.overrides), now = compared(run.overrides);
-  for (const auto& [key, value] : now) differ(key, value, then.contains(key) ? then.at(key) : "not set");
-  for (const auto& [key, value] : then)
-    if (!now.contains(key)) differ(key, "not set", value);
+  // A key that only one of them knows came or went with a version of the program.
+  for (const auto& [key, now] : values_that_count(run.config))
+    if (const auto then = record.values.find(key); then != record.values.end() && then->second != now)
+      changes.push_back(cat(key, " (now ", now, ", then ", then->second, ")"));
   return join(changes, ", ");
 }
 

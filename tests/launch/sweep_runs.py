@@ -1,8 +1,10 @@
 """Small sweeps for tests: shared by those of sweeps, their report and W&B."""
 
 import json
+import os
 import subprocess
 
+import pytest
 from checkpoint_runs import BIN, environment
 
 SWEEP = """
@@ -46,3 +48,21 @@ def sweep(name, path, *words, code=0, **variables):
 
 def record(folder):
     return json.loads((folder / "sweep.json").read_text())
+
+
+# Fixtures of the modules that import them.
+
+
+@pytest.fixture(autouse=True)
+def no_slurm(monkeypatch):
+    for name in [n for n in os.environ if n.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def mine(tiny, tmp_path):
+    return write(tmp_path, tiny)
+
+
+def folder(mine, index):
+    return mine.parent / "runs/mine" / NAMES[index]

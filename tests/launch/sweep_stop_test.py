@@ -12,22 +12,7 @@ import time
 
 import pytest
 from checkpoint_runs import environment, errors
-from sweep_runs import BIN, NAMES, command, record, sweep, write
-
-
-@pytest.fixture(autouse=True)
-def no_slurm(monkeypatch):
-    for name in [n for n in os.environ if n.startswith("SLURM_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def mine(tiny, tmp_path):
-    return write(tmp_path, tiny)
-
-
-def folder(mine, index):
-    return mine.parent / "runs/mine" / NAMES[index]
+from sweep_runs import BIN, NAMES, command, folder, mine, no_slurm, record, sweep, write  # noqa: F401
 
 
 def launch(script, before=None):

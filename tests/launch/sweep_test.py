@@ -9,22 +9,7 @@ import time
 
 import pytest
 from checkpoint_runs import SOURCE, computed, environment, errors, log, saved_steps
-from sweep_runs import NAMES, SWEEP, command, record, sweep, write
-
-
-@pytest.fixture(autouse=True)
-def no_slurm(monkeypatch):
-    for name in [n for n in os.environ if n.startswith("SLURM_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def mine(tiny, tmp_path):
-    return write(tmp_path, tiny)
-
-
-def folder(mine, index):
-    return mine.parent / "runs/mine" / NAMES[index]
+from sweep_runs import NAMES, SWEEP, command, folder, mine, no_slurm, record, sweep, write  # noqa: F401
 
 
 def status(mine, *words):
